@@ -1,0 +1,38 @@
+# What a newcomer types. Needs Python >= 3.11 (with venv) and make, nothing else.
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+
+.PHONY: help run test lint bench prove clean
+
+help: ## this list
+	@grep -E '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*## /\t/'
+
+run: $(VENV)/.ready ## serve a built-in test stream on rtmp://127.0.0.1:1935/live/demo
+	$(BIN)/rtmpd demo
+
+test: $(VENV)/.ready ## the whole test suite
+	$(BIN)/pytest
+
+lint: $(VENV)/.ready ## ruff and mypy --strict
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+
+bench: $(VENV)/.ready ## whole-server figures against peers (bench/README.md)
+	$(BIN)/python -m bench
+
+prove: $(VENV)/.ready ## the long proofs at full count: kill tests, stalls, soaks
+	RTMPD_PROVE=1 $(BIN)/pytest --timeout=1800 tests/e2e
+
+clean: ## remove what the other commands made
+	rm -rf $(VENV) build *.egg-info .mypy_cache .ruff_cache .pytest_cache .hypothesis
+
+$(VENV)/.ready: pyproject.toml
+	@command -v $(PYTHON) >/dev/null || { echo "rtmpd needs Python >= 3.11; there is no $(PYTHON)"; exit 1; }
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { echo "rtmpd needs Python >= 3.11; $(PYTHON) is older (make PYTHON=python3.12 ...)"; exit 1; }
+	@$(PYTHON) -c 'import venv, ensurepip' 2>/dev/null || { echo "rtmpd needs Python's venv module (Debian: apt install python3-venv)"; exit 1; }
+	$(PYTHON) -m venv $(VENV)
+	$(BIN)/pip install --quiet --upgrade 'pip>=25.1'
+	$(BIN)/pip install --quiet --editable . --group dev
+	@touch $@
