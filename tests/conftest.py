@@ -1,0 +1,23 @@
+"""What all tests share: peers that may be missing, and how long hypothesis looks."""
+
+from __future__ import annotations
+
+import os
+import shutil
+
+import pytest
+from hypothesis import settings
+
+# No deadline: the machine's other load is not the example's fault. RTMPD_PROVE=1 is what `make prove` sets.
+settings.register_profile("test", deadline=None, max_examples=100)
+settings.register_profile("prove", deadline=None, max_examples=2000)
+settings.load_profile("prove" if os.environ.get("RTMPD_PROVE") == "1" else "test")
+
+
+def pytest_runtest_setup(item):
+    for marker in item.iter_markers("peer"):
+        missing = [name for name in marker.args if shutil.which(name) is None]
+        if missing and os.environ.get("RTMPD_REQUIRE_PEERS") == "1":
+            pytest.fail(f"RTMPD_REQUIRE_PEERS=1, and {', '.join(missing)} is not installed", pytrace=False)
+        if missing:
+            pytest.skip(f"{', '.join(missing)} is not installed")
