@@ -1,0 +1,272 @@
+"""
+A live stream: what one name publishes, over all the publishers that hold it while its players stay.
+
+`Stream` outlives a publisher that drops and comes back within the grace time; `Publication` is one publisher's hold
+on it. Timestamps in the log never go back over that seam: a new publication is moved, all tracks by one offset, to
+where the wall clock says that the stream should be.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from enum import Enum
+from typing import Protocol
+
+from rtmpd.live.headers import METADATA_MS, Headers
+from rtmpd.live.log import CHUNK_FORM, FLV_FORM, Form, Log, Retention
+from rtmpd.live.subscription import Cursor
+from rtmpd.media.tags import EMPTY, END_OF_SEQUENCE, KEY_FRAME, SEQUENCE_HEADER, classify, header_slot
+from rtmpd.media.timeline import Jump, Timeline
+from rtmpd.wire.messages import DATA_AMF0, VIDEO, Message
+
+_METADATA_SLOT = (DATA_AMF0, "onMetaData")
+_ON_METADATA = b"\x02\x00\x0aonMetaData"
+_NOT_A_FRAME = EMPTY | END_OF_SEQUENCE | SEQUENCE_HEADER
+AUDIO_ENTRY_INTERVAL_S = 1.0
+"""Where there is no video, a player may start at an audio message this often."""
+VIDEO_GONE_S = 10.0
+"""A stream without a picture for this long is treated as audio only until the next one."""
+
+
+class StreamState(Enum):
+    """Where a stream is between its first publisher and its end."""
+
+    IDLE = "idle"
+    LIVE = "live"
+    GRACE = "grace"
+    """The publisher dropped; its players are kept for a while."""
+
+
+class Member(Protocol):
+    """Someone who waits for a stream or plays it."""
+
+    def stream_started(self, stream: Stream) -> None:
+        """The stream has a log to read."""
+
+    def stream_ended(self, stream: Stream, reason: str) -> None:
+        """The log will not grow any more; what it holds may still be read."""
+
+
+class Stream:
+    """A name, its log in one or two forms, and those who wait for it or play it."""
+
+    __slots__ = (
+        "_flv",
+        "_last_audio_entry_s",
+        "_last_frame_s",
+        "_last_timestamp_ms",
+        "_last_video_s",
+        "_retention",
+        "app",
+        "ends_at_s",
+        "headers",
+        "log",
+        "members",
+        "name",
+        "publication",
+        "state",
+    )
+
+    def __init__(self, app: str, name: str, retention: Retention) -> None:
+        """
+        Make a stream that nobody publishes yet.
+
+        Args:
+            app: its application, without slashes at either end.
+            name: its name within the application.
+            retention: what its logs keep.
+        """
+        self.app = app
+        self.name = name
+        self.members: dict[Member, None] = {}
+        self._retention = retention
+        self._reset()
+
+    def _reset(self) -> None:
+        self.state = StreamState.IDLE
+        self.publication: Publication | None = None
+        self.headers = Headers()
+        self.log = Log(CHUNK_FORM, self._retention)
+        self.ends_at_s: float | None = None
+        self._flv: Log | None = None
+        self._last_timestamp_ms = 0
+        self._last_frame_s = float("-inf")
+        self._last_video_s = float("-inf")
+        self._last_audio_entry_s = float("-inf")
+
+    @property
+    def path(self) -> str:
+        """The name that URLs and logs use."""
+        return f"{self.app}/{self.name}"
+
+    @property
+    def logs(self) -> tuple[Log, ...]:
+        """Every log that a message goes to."""
+        return (self.log,) if self._flv is None else (self.log, self._flv)
+
+    @property
+    def last_timestamp_ms(self) -> int:
+        """Time of the newest frame in the log, unwrapped."""
+        return self._last_timestamp_ms
+
+    @property
+    def has_frames(self) -> bool:
+        """Whether this life of the stream has begun to show something."""
+        return self._last_frame_s != float("-inf")
+
+    def flv_log(self) -> Log:
+        """The FLV form, made now from what the log still holds if nobody wanted it before."""
+        if self._flv is None:
+            self._flv = self._fill(FLV_FORM)
+        return self._flv
+
+    def join(self, cursor: Cursor, log: Log) -> None:
+        """
+        Put a new consumer where it can start decoding soonest.
+
+        Args:
+            cursor: the consumer's.
+            log: one of `logs`.
+        """
+        cursor.attach(log)
+        cursor.private += log.form.opening
+        if (key_frame := log.newest_key_frame) is not None:
+            cursor.start_at_key_frame(key_frame)
+        elif log.start == 0:
+            cursor.start_at(0)
+        else:
+            cursor.await_key_frame()
+
+    def write_frame(self, type_id: int, timestamp_ms: int, body: bytes, flags: int, now: float) -> None:
+        """
+        Append an audio or video frame to every form.
+
+        Args:
+            type_id: 8 or 9.
+            timestamp_ms: unwrapped and on this stream's clock.
+            body: the message's body.
+            flags: of `rtmpd.media.tags.classify`.
+            now: seconds.
+        """
+        if timestamp_ms > self._last_timestamp_ms:  # noqa: PLR1730 - max() takes three times as long
+            self._last_timestamp_ms = timestamp_ms
+        self._last_frame_s = now
+        if type_id == VIDEO:
+            self._last_video_s = now
+        elif now - self._last_audio_entry_s >= AUDIO_ENTRY_INTERVAL_S:
+            self._last_audio_entry_s = now
+            if now - self._last_video_s > VIDEO_GONE_S:
+                flags |= KEY_FRAME
+        self.log.append(type_id, timestamp_ms, body, flags, self.headers, now)
+        if self._flv is not None:
+            self._flv.append(type_id, timestamp_ms, body, flags, self.headers, now)
+
+    def write_state(self, type_id: int, body: bytes, flags: int, now: float) -> None:
+        """Append a message whose own timestamp means nothing, at the time of the newest frame."""
+        if type_id == DATA_AMF0 and body.startswith(_ON_METADATA):
+            self.headers = self.headers.updated(_METADATA_SLOT, type_id, body)
+            self._write(type_id, METADATA_MS, body, flags, now)
+            return
+        if type_id == VIDEO:
+            self._last_video_s = now
+        if flags & SEQUENCE_HEADER:
+            self.headers = self.headers.updated(header_slot(type_id, body), type_id, body)
+        self._write(type_id, self.last_timestamp_ms, body, flags, now)
+
+    def resume_timestamp_ms(self, now: float) -> int:
+        """Where the stream should be by the wall clock: the time of a returned publisher's first frame."""
+        return self._last_timestamp_ms + max(1, round((now - self._last_frame_s) * 1000))
+
+    def open(self, publication: Publication) -> None:
+        """Give the stream to a publisher and tell those who wait."""
+        resumed = self.state is StreamState.GRACE
+        self.publication = publication
+        self.state = StreamState.LIVE
+        self.ends_at_s = None
+        if not resumed:
+            for member in list(self.members):
+                member.stream_started(self)
+
+    def lose(self, ends_at_s: float) -> None:
+        """Keep the players without a publisher until an instant."""
+        self.publication = None
+        self.state = StreamState.GRACE
+        self.ends_at_s = ends_at_s
+
+    def end(self, reason: str) -> None:
+        """End this life of the stream; players read what is left and hear of the end."""
+        members = list(self.members)
+        for member in members:
+            member.stream_ended(self, reason)
+        self._reset()
+
+    def _write(self, type_id: int, timestamp_ms: int, body: bytes, flags: int, now: float) -> None:
+        for log in self.logs:
+            log.append(type_id, timestamp_ms, body, flags, self.headers, now)
+
+    def _fill(self, form: Form) -> Log:
+        log = Log(form, self._retention)
+        key_frame = self.log.newest_key_frame
+        start = self.log.start if key_frame is None else key_frame.position
+        headers = self.headers if key_frame is None else key_frame.headers
+        for entry, body in self.log.messages(start):
+            if entry.flags & SEQUENCE_HEADER:
+                headers = headers.updated(header_slot(entry.type_id, body), entry.type_id, body)
+            log.append(entry.type_id, entry.timestamp_ms, body, entry.flags, headers, entry.arrived_s)
+        return log
+
+
+class Publication:
+    """One publisher's hold on a stream."""
+
+    __slots__ = ("_offset_ms", "_timeline", "evict", "frames", "identity", "stream")
+
+    def __init__(self, stream: Stream, identity: str, evict: Callable[[str], None]) -> None:
+        """
+        Take hold of a stream; `Stream.open` makes it known.
+
+        Args:
+            stream: what is published.
+            identity: who publishes, for the takeover policy: the key, or the address where there is none.
+            evict: ends this publisher's session, with the reason, when another takes the stream over.
+        """
+        self.stream = stream
+        self.identity = identity
+        self.evict = evict
+        self.frames = 0
+        self._timeline = Timeline()
+        self._offset_ms: int | None = None if stream.has_frames else 0
+
+    @property
+    def current(self) -> bool:
+        """Whether this publisher still holds the stream; one that was replaced is not heard any more."""
+        return self.stream.publication is self
+
+    def take_jump(self) -> Jump | None:
+        """Fetch and forget the last jump of the timestamps; they are passed on as they come."""
+        return self._timeline.take_jump() if self._timeline.jump is not None else None
+
+    def append(self, message: Message, now: float) -> None:
+        """
+        Take one audio, video or data message.
+
+        Args:
+            message: as the session passed it on.
+            now: seconds.
+        """
+        type_id, raw_ms, _, body, _ = message
+        stream = self.stream
+        if type_id == DATA_AMF0:
+            stream.write_state(type_id, body, 0, now)
+            return
+        flags = classify(type_id, body)
+        if flags & _NOT_A_FRAME:
+            if not flags & EMPTY:
+                stream.write_state(type_id, body, flags, now)
+            return
+        timestamp_ms = self._timeline.unwrap(raw_ms)
+        if self._offset_ms is None:
+            self._offset_ms = stream.resume_timestamp_ms(now) - timestamp_ms
+        timestamp_ms += self._offset_ms
+        self.frames += 1
+        stream.write_frame(type_id, timestamp_ms, body, flags, now)

@@ -1,0 +1,167 @@
+"""The registry: who holds a name, and what happens to those who wait for it."""
+
+from __future__ import annotations
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from rtmpd.errors import Refused
+from rtmpd.live.registry import Takeover
+from rtmpd.live.stream import StreamState
+from tests.helpers.live import key_frame, new_registry, publish_to
+
+
+class Member:
+    def __init__(self):
+        self.heard = []
+
+    def stream_started(self, stream):
+        self.heard.append("started")
+
+    def stream_ended(self, stream, reason):
+        self.heard.append(f"ended: {reason}")
+
+
+class Observer:
+    def __init__(self):
+        self.heard = []
+
+    def stream_published(self, stream):
+        self.heard.append(("published", stream.path))
+
+    def stream_ended(self, stream, reason):
+        self.heard.append(("ended", stream.path, reason))
+
+
+def test_second_publisher_takes_over_with_the_same_identity_and_the_first_is_evicted():
+    registry = new_registry()
+    evicted = []
+    first = publish_to(registry, identity="key:k", evict=evicted.append)
+    second = publish_to(registry, identity="key:k")
+
+    assert evicted == ["replaced by another publisher of the same stream"]
+    assert second.current
+    assert not first.current
+
+
+@pytest.mark.parametrize(
+    ("takeover", "identity", "allowed"),
+    [
+        (Takeover.SAME, "other", False),
+        (Takeover.NEVER, "me", False),
+        (Takeover.ALWAYS, "other", True),
+        (Takeover.SAME, "me", True),
+    ],
+)
+def test_takeover_follows_the_policy(takeover, identity, allowed):
+    registry = new_registry()
+    publish_to(registry)
+    if allowed:
+        assert publish_to(registry, identity=identity, takeover=takeover).current
+    else:
+        with pytest.raises(Refused, match="already being published") as caught:
+            publish_to(registry, identity=identity, takeover=takeover)
+        assert caught.value.code == "NetStream.Publish.BadName"
+
+
+def test_unpublish_of_a_replaced_publisher_does_not_end_the_stream():
+    registry = new_registry()
+    first = publish_to(registry)
+    second = publish_to(registry)
+    registry.unpublish(first, "late", None)
+
+    assert second.stream.state is StreamState.LIVE
+
+
+def test_players_are_kept_until_the_grace_time_is_over():
+    registry = new_registry()
+    member, observer = Member(), Observer()
+    registry.observers.append(observer)
+    stream = registry.join("live", "s", member)
+    publication = publish_to(registry)
+    registry.unpublish(publication, "connection lost", 10.0)
+    registry.end_overdue(9.9)
+    assert member.heard == ["started"]
+    assert stream.state is StreamState.GRACE
+
+    registry.end_overdue(10.0)
+    assert member.heard == ["started", "ended: publisher did not come back"]
+    assert [each[0] for each in observer.heard] == ["published", "ended"]
+
+
+def test_anyone_may_take_a_stream_that_nobody_holds_in_its_grace_time():
+    registry = new_registry()
+    publication = publish_to(registry, identity="a")
+    registry.unpublish(publication, "lost", 10.0)
+
+    assert publish_to(registry, identity="b", takeover=Takeover.NEVER).current
+    registry.end_overdue(11.0)
+    assert registry.find("live", "s").state is StreamState.LIVE
+
+
+def test_a_publisher_that_has_finished_ends_its_stream_at_once():
+    registry = new_registry()
+    member = Member()
+    registry.join("live", "s", member)
+    registry.unpublish(publish_to(registry), "unpublished", None)
+
+    assert member.heard == ["started", "ended: unpublished"]
+
+
+def test_streams_that_nobody_holds_or_waits_for_are_forgotten():
+    registry = new_registry()
+    member = Member()
+    stream = registry.join("live", "s", member)
+    assert len(registry) == 1
+    registry.leave(stream, member)
+    registry.leave(stream, member)
+    assert len(registry) == 0
+
+    registry.unpublish(publish_to(registry), "done", None)
+    assert registry.find("live", "s") is None
+
+
+def test_end_all_ends_what_is_live_and_leaves_those_who_wait():
+    registry = new_registry()
+    waiting, playing = Member(), Member()
+    registry.join("live", "later", waiting)
+    registry.join("live", "s", playing)
+    publish_to(registry)
+    registry.end_all("server stops")
+
+    assert waiting.heard == []
+    assert playing.heard == ["started", "ended: server stops"]
+
+
+steps = st.lists(
+    st.tuples(st.sampled_from(["publish", "drop", "finish", "join", "leave", "tick"]), st.sampled_from(["a", "b"])),
+    max_size=40,
+)
+
+
+@given(steps)
+def test_any_order_of_events_leaves_no_stream_behind_that_nobody_needs(script):
+    registry = new_registry()
+    held, members, now = {}, [], 0.0
+    for action, name in script:
+        now += 1.0
+        if action == "publish":
+            held[name] = publish_to(registry, name=name)
+            held[name].append(key_frame(int(now * 1000)), now)
+        elif action in {"drop", "finish"} and name in held:
+            registry.unpublish(held.pop(name), action, now + 3 if action == "drop" else None)
+        elif action == "join":
+            member = Member()
+            members.append((registry.join("live", name, member), member))
+        elif action == "leave" and members:
+            registry.leave(*members.pop())
+        elif action == "tick":
+            registry.end_overdue(now)
+    for publication in held.values():
+        registry.unpublish(publication, "end", None)
+    registry.end_overdue(now + 100)
+    for stream, member in members:
+        registry.leave(stream, member)
+
+    assert len(registry) == 0
