@@ -1,0 +1,267 @@
+"""
+FLV: the tags as they came, with new timestamps, behind a metadata tag that is completed at the end.
+
+Bodies are never touched, so codecs that nobody knows yet are recorded too. Each call of `write` is one write of whole
+tags to the kernel without a buffer in between: a killed process loses nothing that was confirmed, and the file it
+leaves opens as it is. Adobe Flash Video File Format 10.1, annex E.
+"""
+
+from __future__ import annotations
+
+import errno
+import os
+from collections.abc import Sequence
+from pathlib import Path
+from typing import NamedTuple
+
+from muxers.base import FileFacts, MuxError, create_file
+from muxers.clock import FileClock
+from muxers.collector import FactsCollector
+from muxers.flv_metadata import (
+    INDEX_ENTRIES,
+    ON_METADATA,
+    FileMetadata,
+    KeyFrameIndex,
+    read_metadata,
+    without_file_values,
+)
+from rtmpd.media.tags import KEY_FRAME, classify
+from rtmpd.wire.amf import AmfValue
+from rtmpd.wire.flv import (
+    FILE_HEADER_BYTES,
+    MAX_BODY_BYTES,
+    TAG_HEADER_BYTES,
+    FlvTag,
+    encode_file_header,
+    encode_tag,
+)
+from rtmpd.wire.messages import AUDIO, DATA_AMF0, VIDEO
+
+_FLAGS_OFFSET = 4
+_METADATA_OFFSET = FILE_HEADER_BYTES + TAG_HEADER_BYTES
+
+
+class _Piece(NamedTuple):
+    """A tag on its way to the file."""
+
+    data: bytes
+    tag: FlvTag
+    time_ms: int
+    flags: int
+
+
+class FlvMuxer:
+    """Writes one FLV file."""
+
+    def __init__(self, path: Path, *, index_entries: int = INDEX_ENTRIES) -> None:
+        """
+        Prepare; `open` creates the file.
+
+        Args:
+            path: its folder exists.
+            index_entries: key frames that the index has room for, 18 bytes each; of more, every second is kept.
+        """
+        self._path = path
+        self._index_entries = index_entries
+        self._index = KeyFrameIndex(index_entries)
+        self._clock = FileClock()
+        self._collector = FactsCollector()
+        self._metadata: FileMetadata | None = None
+        self._descriptor = -1
+        self._closed = False
+        self._fault: OSError | None = None
+        self._size = 0
+        self._flags = encode_file_header(audio=False, video=False)[_FLAGS_OFFSET]
+        self._confirmed_tags = 0
+
+    @property
+    def confirmed_tags(self) -> int:
+        """How many of the tags handed over are in the file."""
+        return self._confirmed_tags
+
+    def open(self) -> None:
+        """
+        Create the file and lock it.
+
+        Raises:
+            FileExistsError: the path is taken; nothing was touched.
+            OSError: it cannot be created.
+        """
+        self._descriptor = create_file(self._path)
+
+    def write(self, tags: Sequence[FlvTag]) -> None:
+        """
+        Append tags; all of them are with the kernel when this returns.
+
+        Args:
+            tags: in the order of the feed; a metadata tag that is the very first becomes part of the file's own.
+
+        Raises:
+            MuxError: the file is closed or broken, or a body is larger than FLV's 16 MiB.
+            OSError: the disk did not take it; `confirmed_tags` says what it took.
+        """
+        if self._closed or self._fault or self._descriptor < 0:
+            raise MuxError(f"{self._path.name} is not open for writing")
+        if not tags:
+            return
+        if self._metadata is None:
+            tags = self._begin(tags)
+        self._append([self._encode(tag) for tag in tags])
+        self._patch_flags()
+
+    def flush(self) -> None:
+        """Do nothing: `write` keeps nothing back."""
+
+    def facts(self) -> FileFacts:
+        """Say what the file holds so far."""
+        collector = self._collector
+        return FileFacts(
+            path=str(self._path),
+            file_format="flv",
+            size_bytes=self._size,
+            duration_ms=collector.duration_ms,
+            start_ms=self._clock.start_ms or 0,
+            video_frames=collector.video_frames,
+            audio_frames=collector.audio_frames,
+            key_frames=collector.key_frames,
+            tracks=collector.tracks,
+            gaps=collector.gaps,
+            gap_ms=collector.gap_ms,
+            jumps=self._clock.jumps,
+            empty=self._is_empty,
+        )
+
+    def close(self) -> FileFacts:
+        """
+        Complete the file; harmless when called again. A file without frames is removed.
+
+        Returns:
+            What the file holds.
+
+        Raises:
+            OSError: the disk did not take the last changes; the file is closed, and opens with what was confirmed.
+        """
+        if not self._closed:
+            self._closed = True
+            if self._descriptor >= 0:
+                try:
+                    self._complete()
+                finally:
+                    os.close(self._descriptor)
+        return self.facts()
+
+    @property
+    def _is_empty(self) -> bool:
+        return not (self._collector.audio_frames or self._collector.video_frames)
+
+    def _begin(self, tags: Sequence[FlvTag]) -> Sequence[FlvTag]:
+        """Write what stands before the tags, and return the tags that are left."""
+        first = tags[0]
+        published = first.type_id == DATA_AMF0 and first.body.startswith(ON_METADATA)
+        metadata = FileMetadata(read_metadata(first.body) if published else {}, self._index_entries)
+        head = encode_file_header(audio=False, video=False) + encode_tag(DATA_AMF0, 0, metadata.initial())
+        if self._write(head) == len(head):
+            self._metadata = metadata
+            self._size = len(head)
+            self._confirmed_tags += published
+        self._raise_fault()
+        return tags[1:] if published else tags
+
+    def _encode(self, tag: FlvTag) -> _Piece:
+        type_id, timestamp_ms, body = tag
+        if len(body) > MAX_BODY_BYTES:
+            raise MuxError(f"FLV cannot hold a tag of {len(body)} bytes")
+        flags = 0
+        if type_id in (AUDIO, VIDEO):
+            flags = classify(type_id, body)
+            time_ms = self._clock.place(timestamp_ms, flags)
+        else:
+            time_ms = self._clock.now_ms
+            if type_id == DATA_AMF0 and body.startswith(ON_METADATA):
+                body = without_file_values(body)
+        return _Piece(encode_tag(type_id, time_ms & 0xFFFFFFFF, body), tag, time_ms, flags)
+
+    def _append(self, pieces: list[_Piece]) -> None:
+        left = self._write(b"".join([piece.data for piece in pieces]))
+        for piece in pieces:
+            left -= len(piece.data)
+            if left < 0:  # torn: `close` cuts it off
+                break
+            self._count(piece)
+        self._raise_fault()
+
+    def _count(self, piece: _Piece) -> None:
+        type_id, _, body = piece.tag
+        if type_id in (AUDIO, VIDEO):
+            self._collector.add_media(type_id, body, piece.time_ms, piece.flags)
+            if type_id == VIDEO:
+                self._index_video(piece)
+        else:
+            self._collector.add_script(body)
+        self._size += len(piece.data)
+        self._confirmed_tags += 1
+
+    def _index_video(self, piece: _Piece) -> None:
+        if not self._index.positions:
+            self._index.add_first(self._size)
+        if piece.flags & KEY_FRAME:
+            self._index.add(self._size, piece.time_ms)
+
+    def _write(self, data: bytes) -> int:
+        """Write until the disk refuses; the refusal is kept for `_raise_fault`. Returns the bytes written."""
+        view = memoryview(data)
+        written = 0
+        try:
+            while written < len(data):
+                written += os.write(self._descriptor, view[written:])
+        except OSError as error:
+            self._fault = error
+        return written
+
+    def _raise_fault(self) -> None:
+        if self._fault is not None:
+            raise self._fault
+
+    def _header_flags(self) -> int:
+        collector = self._collector
+        header = encode_file_header(audio=collector.audio_frames > 0, video=collector.video_frames > 0)
+        return header[_FLAGS_OFFSET]
+
+    def _patch_flags(self) -> None:
+        """Claim a track once it has a frame: players stall on one that is claimed and never comes."""
+        flags = self._header_flags()
+        if flags != self._flags:
+            os.pwrite(self._descriptor, bytes([flags]), _FLAGS_OFFSET)
+            self._flags = flags
+
+    def _complete(self) -> None:
+        if self._is_empty or self._metadata is None:
+            self._path.unlink(missing_ok=True)
+            self._size = 0
+            return
+        if not os.fstat(self._descriptor).st_nlink:
+            raise FileNotFoundError(errno.ENOENT, "removed while it was being recorded", str(self._path))
+        os.ftruncate(self._descriptor, self._size)
+        self._patch_flags()
+        body = self._metadata.final(self._final_values(), self._index, self._missing_kinds())
+        os.pwrite(self._descriptor, body, _METADATA_OFFSET)
+        os.fsync(self._descriptor)
+
+    def _missing_kinds(self) -> frozenset[str]:
+        frames = {"audio": self._collector.audio_frames, "video": self._collector.video_frames}
+        return frozenset(kind for kind, count in frames.items() if not count)
+
+    def _final_values(self) -> dict[str, AmfValue]:
+        collector = self._collector
+        values: dict[str, AmfValue] = {
+            "duration": collector.duration_ms / 1000,
+            "filesize": float(self._size),
+            "lasttimestamp": self._clock.latest_ms / 1000,
+            "hasVideo": collector.video_frames > 0,
+            "hasAudio": collector.audio_frames > 0,
+            "hasMetadata": True,
+            "hasKeyframes": collector.key_frames > 0,
+        }
+        if collector.key_frames:
+            values["lastkeyframetimestamp"] = collector.last_key_frame_ms / 1000
+        return values
