@@ -1,0 +1,153 @@
+"""
+The command line: what a person types, checked, and handed to the server.
+
+Errors are lines on standard error: exit code 2 for a configuration (or an option) that is wrong, 1 for a server that
+cannot start. What a command does not need is not imported: `serve` runs without PyAV and rich.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import functools
+import importlib.metadata
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+import typer
+
+from rtmpd import config as configuration
+from rtmpd import logs
+from rtmpd.config import Config, Location
+from rtmpd.config_words import shown
+from rtmpd.errors import ConfigError, StartError
+from rtmpd.workers.naming import PathTemplate
+
+EXIT_START = 1
+EXIT_CONFIGURATION = 2
+
+# Without rich: it would be imported for every --help and every mistyped option.
+app = typer.Typer(
+    name="rtmpd",
+    no_args_is_help=True,
+    add_completion=False,
+    rich_markup_mode=None,
+    pretty_exceptions_enable=False,
+)
+
+ConfigOption = Annotated[
+    Path | None, typer.Option("--config", metavar="FILE", help="Configuration, TOML (see `rtmpd config`).")
+]
+RtmpOption = Annotated[
+    str | None, typer.Option("--rtmp", metavar="HOST:PORT", help="Where RTMP is accepted, instead of rtmp.listen.")
+]
+DataOption = Annotated[
+    str | None, typer.Option("--data", metavar="DIR", help="Where recordings land, instead of data.directory.")
+]
+LogLevelOption = Annotated[
+    Literal["debug", "info", "warning", "error"] | None, typer.Option("--log-level", help="The least that is logged.")
+]
+
+
+def main() -> None:
+    """Run what the command line says; the console script."""
+    app(prog_name="rtmpd")
+
+
+def _print_version(asked: bool) -> None:  # noqa: FBT001 - the signature that typer calls
+    if asked:
+        typer.echo(f"rtmpd {_version()}")
+        raise typer.Exit
+
+
+@app.callback()
+def root(
+    *,
+    _version: Annotated[
+        bool, typer.Option("--version", help="Print the version and exit.", is_eager=True, callback=_print_version)
+    ] = False,
+) -> None:
+    """Serve live streams: encoders push to it, players pull from it, and it records what passes."""
+
+
+@app.command()
+def serve(
+    config: ConfigOption = None, rtmp: RtmpOption = None, data: DataOption = None, log_level: LogLevelOption = None
+) -> None:
+    """Serve until SIGTERM or SIGINT; SIGHUP reads the configuration again."""
+    _run(config, _overrides(rtmp, data), log_level, demo=False)
+
+
+@app.command()
+def demo(
+    config: ConfigOption = None, rtmp: RtmpOption = None, data: DataOption = None, log_level: LogLevelOption = None
+) -> None:
+    """Serve, with a test stream live/demo made on the spot."""
+    _run(config, _overrides(rtmp, data), log_level, demo=True)
+
+
+@app.command()
+def check(file: Annotated[Path, typer.Argument(metavar="FILE", help="A configuration, TOML.")]) -> None:
+    """Say what is wrong in a configuration, every fault with its key."""
+    with _faults_told():
+        configuration.load(file, checks=[_template_faults])
+    typer.echo(f"{file}: nothing wrong")
+
+
+@app.command(name="config")
+def print_reference() -> None:
+    """Print the default configuration, every key with unit and comment."""
+    typer.echo(configuration.reference(), nl=False)
+
+
+def _run(path: Path | None, overrides: dict[str, Any], log_level: str | None, *, demo: bool) -> None:
+    logs.configure(log_level)
+    load = functools.partial(configuration.load, path, overrides, [_template_faults])
+    with _faults_told():
+        config = load()
+        if demo and "live" not in config.apps:
+            raise ConfigError(['apps: an application "live" is expected: the demo publishes to live/demo'])
+        # Late: the commands that only look at a configuration do not wait for the server's imports.
+        from rtmpd import server  # noqa: PLC0415
+
+        server.run(config, demo=demo, reload=load)
+
+
+def _overrides(rtmp: str | None, data: str | None) -> dict[str, Any]:
+    overrides: dict[str, Any] = {}
+    if rtmp is not None:
+        overrides["rtmp"] = {"listen": rtmp}
+    if data is not None:
+        overrides["data"] = {"directory": data}
+    return overrides
+
+
+def _template_faults(config: Config) -> Iterator[tuple[Location, str]]:
+    for name, application in config.apps.items():
+        try:
+            PathTemplate(application.record_path)
+        except ValueError as error:
+            yield (
+                ("apps", name, "record_path"),
+                f"{shown(application.record_path)}: a path template is expected: {error}",
+            )
+
+
+@contextlib.contextmanager
+def _faults_told() -> Iterator[None]:
+    try:
+        yield
+    except ConfigError as error:
+        for fault in error.faults:
+            typer.echo(f"rtmpd: {logs.escaped(fault)}", err=True)
+        raise typer.Exit(EXIT_CONFIGURATION) from None
+    except StartError as error:
+        typer.echo(f"rtmpd: {logs.escaped(str(error))}", err=True)
+        raise typer.Exit(EXIT_START) from None
+
+
+def _version() -> str:
+    try:
+        return importlib.metadata.version("rtmpd")
+    except importlib.metadata.PackageNotFoundError:
+        return "(not installed)"

@@ -1,0 +1,462 @@
+"""
+A connection: where a session, a stream and a socket meet.
+
+Everything that happens to a connection goes the same way: feed the session, act on its events, flush what it wants
+to say, re-arm the one timer. `_flush` is the only place that queues bytes for the peer and the fan-out the only one
+that writes them, so control messages can never end up inside a media message.
+
+Every connection ends with one log line that says why.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import itertools
+import os
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from rtmpd.errors import Refused
+from rtmpd.live.registry import Registry
+from rtmpd.live.stream import Publication, Stream, StreamState
+from rtmpd.logs import Logger
+from rtmpd.net.fanout import FanOut
+from rtmpd.net.policy import PlayGrant, Policy, PublishGrant
+from rtmpd.net.poller import Poller
+from rtmpd.net.report import RateReporter
+from rtmpd.net.sink import Sink
+from rtmpd.net.tasks import Tasks
+from rtmpd.net.transport import TlsTransport, Transport
+from rtmpd.session.events import (
+    Connected,
+    Event,
+    PauseChanged,
+    PlayEnded,
+    PlayRequested,
+    PublishEnded,
+    PublishRequested,
+    Terminated,
+)
+from rtmpd.session.limits import Limits
+from rtmpd.session.server import ServerSession
+from rtmpd.wire.handshake import RANDOM_BYTES
+from rtmpd.wire.messages import Message
+
+RECEIVE_BUFFER_BYTES = 256 * 1024
+_STREAM_NOT_FOUND = "NetStream.Play.StreamNotFound"
+_numbers = itertools.count(1)
+
+
+@dataclass(slots=True)
+class Services:
+    """What all connections of a server share."""
+
+    loop: asyncio.AbstractEventLoop
+    poller: Poller
+    fanout: FanOut
+    registry: Registry
+    policy: Policy
+    limits: Limits
+    wait_s: float
+    """How long a player waits for a publisher; 0 refuses at once."""
+    lag_limit_s: float
+    """How long a client's full socket may take nothing before it is given up."""
+    may_jump: bool
+    """A player that falls out of the log goes on at a key frame, rather than be disconnected."""
+    tasks: Tasks
+    log: Logger
+    connections: set[Connection] = field(default_factory=set)
+    buffer: memoryview = field(default_factory=lambda: memoryview(bytearray(RECEIVE_BUFFER_BYTES)))
+    """Received into by all connections in turn; a session copies what it keeps."""
+
+
+@dataclass(slots=True)
+class _Publishing:
+    """One accepted publish of a connection."""
+
+    publication: Publication
+    grace_s: float
+
+
+class Connection:
+    """One client."""
+
+    __slots__ = (
+        "_closed",
+        "_decision",
+        "_end_reason",
+        "_jumps",
+        "_publishing",
+        "_received_bytes",
+        "_services",
+        "_session",
+        "_sink",
+        "_stream",
+        "_timer",
+        "_transport",
+        "_waits_until_s",
+        "accepted_s",
+        "address",
+        "number",
+        "on_handshake_done",
+        "path",
+        "role",
+    )
+
+    def __init__(
+        self, services: Services, transport: Transport, address: str, on_handshake_done: Callable[[], None]
+    ) -> None:
+        """
+        Start a session on an accepted socket.
+
+        Args:
+            services: of the server.
+            transport: connected, non-blocking.
+            address: the peer's IP address.
+            on_handshake_done: is called once, when the peer has proven to speak RTMP or has gone.
+        """
+        now = services.loop.time()
+        self._services = services
+        self._transport = transport
+        self._session = ServerSession(services.limits, os.urandom(RANDOM_BYTES), now)
+        settle = transport.settle if isinstance(transport, TlsTransport) else None
+        self._sink = Sink(
+            transport.fileno(),
+            transport.send,
+            self,
+            patience_s=services.lag_limit_s,
+            may_jump=services.may_jump,
+            settle=settle,
+        )
+        self._publishing: dict[int, _Publishing] = {}
+        self._stream: Stream | None = None
+        self._waits_until_s: float | None = None
+        self._decision: asyncio.Task[None] | None = None
+        self._timer: asyncio.TimerHandle | None = None
+        self._closed = False
+        self._end_reason = ""
+        self._jumps: RateReporter | None = None
+        self._received_bytes = 0
+        self.on_handshake_done: Callable[[], None] | None = on_handshake_done
+        self.accepted_s = now
+        self.address = address
+        self.number = next(_numbers)
+        self.role = "-"
+        self.path = "-"
+        services.connections.add(self)
+        services.poller.register(self._sink.descriptor, self)
+        self._arm_timer(now)
+
+    # What the poller and the fan-out say
+
+    def on_readable(self) -> None:
+        """Read once and let the session act on it."""
+        if self._closed:
+            return
+        try:
+            self._read()
+        except Exception:  # our own bug: loud here, without a word to the peer, and no one else's connection ends
+            self._services.log.exception("internal error", **self.description)
+            self._close("internal error")
+
+    def _read(self) -> None:
+        services = self._services
+        now = services.loop.time()
+        try:
+            size = self._transport.recv_into(services.buffer)
+        except (BlockingIOError, InterruptedError):
+            return
+        except OSError as error:
+            self._after(self._session.receive_eof(now, error.strerror or str(error)), now)
+            return
+        if size:
+            self._received_bytes += size
+            self._after(self._session.receive_data(services.buffer[:size], now), now)
+        else:
+            self._after(self._session.receive_eof(now), now)
+
+    def on_writable(self) -> None:
+        """Go on writing to a socket that was full."""
+        if not self._closed:
+            self._services.fanout.serve(self._sink)
+
+    def on_drained(self) -> None:
+        """Tell a player that its stream has ended, now that it has all of it."""
+        now = self._services.loop.time()
+        self._leave_stream()
+        self._session.finish_play(1, now, self._end_reason)
+        self._flush()
+        self._arm_timer(now)
+
+    def on_lost(self, reason: str) -> None:
+        """Give up on a peer that cannot be written to."""
+        self._close(reason)
+
+    # What streams say
+
+    def stream_started(self, stream: Stream) -> None:
+        """Begin to play what this connection has been waiting for."""
+        now = self._services.loop.time()
+        self._waits_until_s = None
+        self._session.accept_play(1, now)
+        self._flush()
+        if not self._closed:
+            stream.join(self._sink, stream.log)
+            self._services.fanout.serve(self._sink)
+        self._arm_timer(now)
+
+    def stream_ended(self, stream: Stream, reason: str) -> None:  # noqa: ARG002 - it plays just one
+        """Finish playing once everything is sent."""
+        self._end_reason = reason
+        self._sink.ending = True
+        self._services.fanout.serve(self._sink)
+
+    # From outside
+
+    def evict(self, reason: str) -> None:
+        """End the session for a reason that is not the peer's."""
+        self._close(reason)
+
+    # The one path: events, flush, timer
+
+    def _after(self, events: Sequence[Event], now: float) -> None:
+        touched: Stream | None = None
+        terminated: Terminated | None = None
+        media_only = True
+        for event in events:
+            if type(event) is Message:
+                publishing = self._publishing.get(event.message_stream_id)
+                if publishing is not None and publishing.publication.current:
+                    publication = publishing.publication
+                    if touched is not publication.stream:
+                        touched = self._touch(touched, publication.stream)
+                    publication.append(event, now)
+                continue
+            media_only = False
+            if type(event) is Terminated:
+                terminated = event
+            else:
+                _HANDLERS[type(event)](self, event, now)
+            if self._closed:
+                return
+        if touched is not None:
+            self._services.fanout.mark(touched.logs)
+            self._report_jump(touched)
+        self._flush()
+        if terminated is not None:
+            self._close(str(terminated))
+        if not (
+            media_only and events
+        ):  # a publisher's deadline only moves on with its media, and the timer looks again by itself
+            self._arm_timer(now)
+
+    def _touch(self, last: Stream | None, stream: Stream) -> Stream:
+        """Go over from one published stream to another; nearly every connection has just one."""
+        if last is not None:
+            self._services.fanout.mark(last.logs)
+        return stream
+
+    def _report_jump(self, stream: Stream) -> None:
+        """Tell of a jump in the timestamps; it is passed on as it came."""
+        publication = stream.publication
+        if publication is not None and (jump := publication.take_jump()) is not None:
+            if self._jumps is None:
+                self._jumps = RateReporter(self._services.log, self._services.loop.time)
+            self._jumps.warn("timestamps jump", **self.description, from_ms=jump.from_ms, to_ms=jump.to_ms)
+
+    def _flush(self) -> None:
+        if self._closed:
+            return
+        data = self._session.data_to_send()
+        if data:
+            self._sink.insert(data)
+            self._services.fanout.serve(self._sink)
+
+    def _arm_timer(self, now: float) -> None:
+        """Keep one timer at or before the next deadline; one that fires early is simply armed again."""
+        deadline = self._deadline()
+        timer = self._timer
+        if self._closed or deadline is None or (timer is not None and timer.when() <= deadline and timer.when() > now):
+            return
+        if timer is not None:
+            timer.cancel()
+        self._timer = self._services.loop.call_at(deadline, self._on_timer)
+
+    def _deadline(self) -> float | None:
+        deadline = self._session.next_deadline()
+        if self._waits_until_s is not None:
+            return self._waits_until_s if deadline is None else min(deadline, self._waits_until_s)
+        return deadline
+
+    def _on_timer(self) -> None:
+        self._timer = None
+        now = self._services.loop.time()
+        deadline = self._deadline()
+        if deadline is None or now < deadline:
+            self._arm_timer(now)
+            return
+        if self._waits_until_s is not None and now >= self._waits_until_s:
+            self._refuse_waiting(now)
+        self._after(self._session.handle_timer(now), now)
+
+    # Publishing
+
+    def _connected(self, event: Connected, now: float) -> None:  # noqa: ARG002 - every handler takes both
+        self._handshake_done()
+
+    def _handshake_done(self) -> None:
+        if self.on_handshake_done is not None:
+            self.on_handshake_done()
+            self.on_handshake_done = None
+
+    def _publish_requested(self, event: PublishRequested, now: float) -> None:  # noqa: ARG002
+        self.role = "publish"
+        self.path = f"{event.app}/{event.stream}"
+        self._decide(self._decide_publish(event))
+
+    async def _decide_publish(self, request: PublishRequested) -> None:
+        services = self._services
+        try:
+            grant = await services.policy.admit_publisher(request, self.address)
+            self._publish(request.message_stream_id, grant)
+        except Refused as refused:
+            self._session.refuse_publish(request.message_stream_id, refused, services.loop.time())
+            services.log.info("publish refused", **self.description, code=refused.code, why=refused.description)
+        self._decided()
+
+    def _publish(self, message_stream_id: int, grant: PublishGrant) -> None:
+        services = self._services
+        publication = services.registry.publish(grant.app, grant.stream, grant.identity, grant.takeover, self.evict)
+        self._publishing[message_stream_id] = _Publishing(publication, grant.grace_s)
+        self.path = publication.stream.path
+        self._session.accept_publish(message_stream_id, services.loop.time())
+        services.log.info("publish started", **self.description)
+
+    def _publish_ended(self, event: PublishEnded, now: float) -> None:
+        publishing = self._publishing.pop(event.message_stream_id, None)
+        if publishing is None:
+            self._drop_decision()
+        else:
+            self._unpublish(publishing, event.reason, now, clean=event.clean)
+
+    def _unpublish(self, publishing: _Publishing, reason: str, now: float, *, clean: bool) -> None:
+        grace_until_s = None if clean or not publishing.grace_s else now + publishing.grace_s
+        self._services.registry.unpublish(publishing.publication, reason, grace_until_s)
+
+    # Playing
+
+    def _play_requested(self, event: PlayRequested, now: float) -> None:  # noqa: ARG002
+        self.role = "play"
+        self.path = f"{event.app}/{event.stream}"
+        self._decide(self._decide_play(event))
+
+    async def _decide_play(self, request: PlayRequested) -> None:
+        services = self._services
+        try:
+            self._play(await services.policy.admit_player(request, self.address))
+        except Refused as refused:
+            self._session.refuse_play(request.message_stream_id, refused, services.loop.time())
+        self._decided()
+
+    def _play(self, grant: PlayGrant) -> None:
+        services = self._services
+        found = services.registry.find(grant.app, grant.stream)
+        if not services.wait_s and (found is None or found.state is StreamState.IDLE):
+            raise Refused(_STREAM_NOT_FOUND, f"nobody publishes {grant.app}/{grant.stream}")
+        stream = services.registry.join(grant.app, grant.stream, self)
+        self._stream = stream
+        self.path = stream.path
+        if stream.state is StreamState.IDLE:
+            self._waits_until_s = services.loop.time() + services.wait_s
+        else:
+            self.stream_started(stream)
+
+    def _refuse_waiting(self, now: float) -> None:
+        refused = Refused(_STREAM_NOT_FOUND, f"nobody published {self.path} for {self._services.wait_s:g} s")
+        self._leave_stream()
+        self._session.refuse_play(1, refused, now)
+
+    def _play_ended(self, event: PlayEnded, now: float) -> None:  # noqa: ARG002
+        self._drop_decision()
+        self._sink.detach()
+        self._sink.ending = False
+        self._leave_stream()
+
+    def _pause_changed(self, event: PauseChanged, now: float) -> None:  # noqa: ARG002
+        stream = self._stream
+        if stream is None or self._waits_until_s is not None:
+            return
+        if event.paused:
+            self._sink.detach()
+        elif self._sink.log is None and stream.state is not StreamState.IDLE:
+            self._flush()
+            stream.join(self._sink, stream.log)
+            self._services.fanout.serve(self._sink)
+
+    def _leave_stream(self) -> None:
+        stream, self._stream, self._waits_until_s = self._stream, None, None
+        if stream is not None:
+            self._services.registry.leave(stream, self)
+
+    # Decisions that take time
+
+    def _decide(self, decision: Any) -> None:
+        self._drop_decision()
+        self._decision = self._services.tasks.supervise(decision, f"decide {self.path}")
+
+    def _decided(self) -> None:
+        self._decision = None
+        now = self._services.loop.time()
+        self._flush()
+        self._arm_timer(now)
+
+    def _drop_decision(self) -> None:
+        if self._decision is not None:
+            self._decision.cancel()
+            self._decision = None
+
+    # The end
+
+    def _close(self, reason: str) -> None:
+        if self._closed:
+            return
+        self._closed = True
+        services = self._services
+        now = services.loop.time()
+        services.connections.discard(self)
+        services.poller.unregister(self._sink.descriptor)
+        services.fanout.forget(self._sink)
+        self._transport.close()
+        self._drop_decision()
+        if self._timer is not None:
+            self._timer.cancel()
+        self._handshake_done()
+        self._leave_stream()
+        for publishing in self._publishing.values():
+            self._unpublish(publishing, reason, now, clean=False)
+        self._publishing.clear()
+        services.log.info("closed", **self.description, reason=reason, **self._account(now))
+
+    @property
+    def description(self) -> dict[str, Any]:
+        """Who this is, for log lines."""
+        return {"client": self.number, "address": self.address, "role": self.role, "stream": self.path}
+
+    def _account(self, now: float) -> dict[str, Any]:
+        return {
+            "bytes_in": self._received_bytes,
+            "bytes_out": self._sink.sent_bytes,
+            "skipped_ms": self._sink.skipped_ms,
+            "seconds": round(now - self.accepted_s, 3),
+        }
+
+
+_HANDLERS: dict[type, Callable[[Connection, Any, float], None]] = {
+    Connected: Connection._connected,  # noqa: SLF001 - the table belongs to the class; it is outside for its values
+    PublishRequested: Connection._publish_requested,  # noqa: SLF001
+    PublishEnded: Connection._publish_ended,  # noqa: SLF001
+    PlayRequested: Connection._play_requested,  # noqa: SLF001
+    PlayEnded: Connection._play_ended,  # noqa: SLF001
+    PauseChanged: Connection._pause_changed,  # noqa: SLF001
+}

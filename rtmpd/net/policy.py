@@ -1,0 +1,66 @@
+"""
+Who may do what: the questions that connections ask, answered elsewhere (`rtmpd.control.policy`).
+
+An answer may take seconds (a hook), so it is awaited; the session waits with it, and a refusal is told to the client
+in its own terms.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Protocol
+
+from rtmpd.live.registry import Takeover
+from rtmpd.session.events import PlayRequested, PublishRequested
+
+
+@dataclass(frozen=True, slots=True)
+class PublishGrant:
+    """What a publisher may do."""
+
+    app: str
+    stream: str
+    identity: str
+    """The key that it used, or its address: who may take the stream over from it."""
+    takeover: Takeover
+    grace_s: float
+    """How long players are kept when it drops."""
+
+
+@dataclass(frozen=True, slots=True)
+class PlayGrant:
+    """What a player may watch."""
+
+    app: str
+    stream: str
+
+
+class Policy(Protocol):
+    """Decides over publishers and players."""
+
+    async def admit_publisher(self, request: PublishRequested, address: str) -> PublishGrant:
+        """
+        Decide whether a publisher may publish.
+
+        Args:
+            request: what it asked for.
+            address: its IP address.
+
+        Returns:
+            What it may do.
+
+        Raises:
+            Refused: with the code and the description that the client is shown.
+        """
+
+    async def admit_player(self, request: PlayRequested, address: str) -> PlayGrant:
+        """
+        Decide whether a player may play; raises `Refused` like `admit_publisher`.
+
+        Args:
+            request: what it asked for.
+            address: its IP address.
+
+        Returns:
+            What it may watch.
+        """

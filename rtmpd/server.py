@@ -1,0 +1,293 @@
+"""
+The server: what is made in which order, what runs once a second, and how everything ends.
+
+Start: descriptors, data directory, sockets, media workers, then connections. Stop: no new connections, streams end
+and players are told, recordings are closed, then the workers go. Nothing here knows a protocol.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import fcntl
+import os
+import resource
+import signal
+import ssl
+import sys
+from collections.abc import Callable
+from contextlib import AsyncExitStack
+from pathlib import Path
+from typing import TextIO
+
+from rtmpd.address import Address
+from rtmpd.config import Config
+from rtmpd.control.policy import ConfiguredPolicy
+from rtmpd.errors import ConfigError, StartError
+from rtmpd.live.log import Retention
+from rtmpd.live.registry import Registry
+from rtmpd.logs import get_logger
+from rtmpd.net.connection import Services
+from rtmpd.net.fanout import FanOut, Pace
+from rtmpd.net.listener import Admission, Listener, listen
+from rtmpd.net.poller import Poller
+from rtmpd.net.tasks import Tasks
+from rtmpd.session.limits import Limits
+from rtmpd.workers.recorder import Recorder
+
+_TICK_S = 1.0
+_PLAYERS_LEAVE_S = 1.0
+"""At shutdown: for players to read that their stream has ended."""
+_RECORDINGS_CLOSE_S = 10.0
+_DESCRIPTORS_OF_OUR_OWN = 64
+"""Listening sockets, database, log, worker sockets and feeds; the rest may be clients."""
+_DEMO_RESTART_S = 2.0
+_LOCK_NAME = "rtmpd.lock"
+_RESTART_KEYS = ("rtmp", "data", "limits", "log", "fanout", "players")
+
+
+def run(config: Config, *, demo: bool = False, reload: Callable[[], Config]) -> None:
+    """
+    Serve until SIGTERM or SIGINT.
+
+    Args:
+        config: checked.
+        demo: also publish a synthetic stream, live/demo, and print what to open.
+        reload: reads the configuration again, at SIGHUP; raises ConfigError.
+
+    Raises:
+        StartError: with one line that says why the server cannot start.
+    """
+    asyncio.run(Server(config, reload).serve(demo=demo))
+
+
+class Server:
+    """One rtmpd."""
+
+    def __init__(self, config: Config, reload: Callable[[], Config]) -> None:
+        """
+        Prepare; follow with `serve`.
+
+        Args:
+            config: checked.
+            reload: reads the configuration again.
+        """
+        self._config = config
+        self._reload = reload
+        self._log = get_logger()
+        self._stop = asyncio.Event()
+        self._policy = ConfiguredPolicy(config.apps)
+        self._tls: ssl.SSLContext | None = None
+
+    async def serve(self, *, demo: bool = False) -> None:
+        """
+        Run until told to stop.
+
+        Args:
+            demo: with the synthetic stream.
+
+        Raises:
+            StartError: with one line that says why the server cannot start.
+        """
+        async with AsyncExitStack() as stack:
+            descriptors = raise_descriptor_limit()
+            directory = self._config.data.directory.absolute()
+            stack.enter_context(_lock(directory))
+            services = self._services(stack)
+            recorder = self._recorder(services, directory)
+            opened = self._listen(stack, services, descriptors)
+            if any(app.record == "auto" for app in self._config.apps.values()):
+                await recorder.start()
+            services.registry.observers.append(recorder)
+            self._handle_signals(services.loop, recorder)
+            self._announce(services, opened, descriptors)
+            if demo:
+                services.tasks.supervise(self._run_demo(opened[0].port), "demo")
+            services.tasks.supervise(self._tick(services), "tick")
+            await self._stop.wait()
+            self._log.info("stopping")
+            await self._wind_up(services, recorder)
+        self._log.info("stopped")
+
+    def _services(self, stack: AsyncExitStack) -> Services:
+        config = self._config
+        loop = asyncio.get_running_loop()
+        slice_s = config.fanout.slice_ms / 1000
+        poller = Poller(loop, slice_s)
+        stack.callback(poller.close)
+        tasks = Tasks(self._on_task_failure)
+        stack.push_async_callback(tasks.cancel)
+        return Services(
+            loop=loop,
+            poller=poller,
+            fanout=FanOut(loop, poller, Pace(config.fanout.share, config.fanout.max_delay_ms / 1000, slice_s)),
+            registry=Registry(Retention(config.log.gop_s, config.log.gop_bytes)),
+            policy=self._policy,
+            limits=_session_limits(config),
+            wait_s=config.players.wait_s,
+            lag_limit_s=config.players.lag_limit_s,
+            may_jump=config.players.lag == "jump",
+            tasks=tasks,
+            log=self._log,
+        )
+
+    def _recorder(self, services: Services, directory: Path) -> Recorder:
+        return Recorder(
+            directory / "recordings",
+            self._config.apps,
+            self._config.log.recorder_keep_s,
+            services.fanout,
+            services.poller,
+            self._log,
+        )
+
+    def _listen(self, stack: AsyncExitStack, services: Services, descriptors: int) -> list[Address]:
+        """Open every configured address; what is returned, RTMP first, has the ports that the system chose."""
+        limits = self._config.limits
+        room = max(descriptors - _DESCRIPTORS_OF_OUR_OWN, 1)
+        admission = Admission(min(limits.connections or room, room), limits.handshaking, limits.handshaking_per_address)
+        opened = []
+        for address, tls in self._addresses():
+            sockets = listen(address.host, address.port)
+            opened.append(address._replace(port=sockets[0].getsockname()[1]))
+            for listening in sockets:
+                listener = Listener(services, listening, admission, self._tls_context if tls else None)
+                stack.callback(listener.close)
+        return opened
+
+    def _addresses(self) -> list[tuple[Address, bool]]:
+        addresses = [(self._config.rtmp.listen, False)]
+        if self._config.rtmps.listen is not None:
+            self._tls = _load_certificate(self._config)
+            addresses.append((self._config.rtmps.listen, True))
+        return addresses
+
+    def _tls_context(self) -> ssl.SSLContext:
+        assert self._tls is not None
+        return self._tls
+
+    def _handle_signals(self, loop: asyncio.AbstractEventLoop, recorder: Recorder) -> None:
+        for number in (signal.SIGTERM, signal.SIGINT):
+            loop.add_signal_handler(number, self._on_stop_signal)
+        loop.add_signal_handler(signal.SIGHUP, self._on_reload_signal, recorder)
+
+    def _on_stop_signal(self) -> None:
+        if self._stop.is_set():  # asked twice: the user does not want to wait
+            os._exit(1)
+        self._stop.set()
+
+    def _on_reload_signal(self, recorder: Recorder) -> None:
+        try:
+            config = self._reload()
+            tls = _load_certificate(config) if self._tls is not None else None
+        except (ConfigError, StartError) as error:
+            self._log.error("configuration not reloaded", reason=str(error))
+            return
+        self._policy.apps = recorder.apps = config.apps
+        self._tls = tls
+        waiting = [key for key in _RESTART_KEYS if getattr(config, key) != getattr(self._config, key)]
+        self._config = config
+        self._log.info("configuration reloaded", needs_restart=waiting)
+
+    def _on_task_failure(self, error: BaseException) -> None:
+        self._log.error("internal error", exc_info=error)
+
+    def _announce(self, services: Services, opened: list[Address], descriptors: int) -> None:
+        limits = services.limits
+        kept = self._config.log.gop_bytes
+        self._log.info(
+            "serving",
+            rtmp=str(opened[0]),
+            rtmps=str(opened[1]) if len(opened) > 1 else None,
+            data=str(self._config.data.directory.absolute()),
+            connections=max(descriptors - _DESCRIPTORS_OF_OUR_OWN, 1),
+            bytes_per_stream=2 * (kept + limits.message_bytes),
+            bytes_per_publisher=limits.incomplete_bytes + limits.output_bytes,
+        )
+
+    async def _tick(self, services: Services) -> None:
+        """What needs no better clock than a second."""
+        while True:
+            await asyncio.sleep(_TICK_S)
+            now = services.loop.time()
+            services.registry.end_overdue(now)
+            services.fanout.cut_off_stalled(now)
+
+    async def _run_demo(self, port: int) -> None:
+        url = f"rtmp://127.0.0.1:{port}/live/demo"
+        _print_demo(url, sys.stdout)
+        while True:
+            process = await asyncio.create_subprocess_exec(
+                sys.executable, "-m", "rtmpd.demo", url, stdin=asyncio.subprocess.DEVNULL
+            )
+            try:
+                code = await process.wait()
+            except asyncio.CancelledError:
+                process.terminate()
+                await process.wait()
+                raise
+            self._log.warning("the demo's publisher ended", exit_code=code)
+            await asyncio.sleep(_DEMO_RESTART_S)
+
+    async def _wind_up(self, services: Services, recorder: Recorder) -> None:
+        services.registry.end_all("server stops")
+        await recorder.stop(_RECORDINGS_CLOSE_S)
+        deadline = services.loop.time() + _PLAYERS_LEAVE_S
+        while (  # noqa: ASYNC110 - connections end in many places; an event for this one wait would touch them all
+            any(each.role == "play" for each in services.connections) and services.loop.time() < deadline
+        ):
+            await asyncio.sleep(_PLAYERS_LEAVE_S / 20)
+        for connection in list(services.connections):
+            connection.evict("server stops")
+
+
+def raise_descriptor_limit() -> int:
+    """
+    Raise the soft limit of open files to the hard one.
+
+    Returns:
+        The limit in force.
+    """
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    try:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
+    except (ValueError, OSError):  # a hard limit that is "unlimited" may be more than the system allows
+        return soft
+    return hard
+
+
+def _session_limits(config: Config) -> Limits:
+    shared = Limits.__dataclass_fields__.keys() & type(config.limits).model_fields.keys()
+    return Limits(**{name: getattr(config.limits, name) for name in shared})
+
+
+def _load_certificate(config: Config) -> ssl.SSLContext:
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    cert, key = config.rtmps.cert, config.rtmps.key
+    assert cert is not None
+    try:
+        context.load_cert_chain(cert, key)
+    except (ssl.SSLError, OSError) as error:
+        raise StartError(f"cannot use the certificate {cert} with the key {key}: {error}") from error
+    return context
+
+
+def _lock(directory: Path) -> TextIO:
+    """Take the data directory for this server alone, for as long as the returned file is open."""
+    try:
+        directory.mkdir(parents=True, exist_ok=True)
+        lock = (directory / _LOCK_NAME).open("w")
+    except OSError as error:
+        raise StartError(f"cannot use the data directory {directory}: {error.strerror}") from error
+    try:
+        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except OSError:
+        lock.close()
+        raise StartError(f"the data directory {directory} is in use by another rtmpd") from None
+    return lock
+
+
+def _print_demo(url: str, out: TextIO) -> None:
+    """Tell a newcomer what to do next."""
+    out.write(f"\n  A test stream is live. Watch it:\n\n      ffplay {url}\n      vlc {url}\n\n")
+    out.write(f"  Publish your own:\n\n      ffmpeg -re -i FILE -c copy -f flv {url.rpartition('/')[0]}/mystream\n\n")
+    out.flush()

@@ -1,0 +1,183 @@
+"""A real rtmpd in a process of its own, on a free port and in a directory of its own, with its log as dictionaries."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import socket
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+from tests.helpers.processes import PATIENCE_S, Program, wait_until
+
+_NOT_OURS_BELOW = {"timestamp", "level", "event"}
+
+
+def free_port() -> int:
+    """Find a port that nobody uses now; only for what cannot choose one by itself."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])
+
+
+class Server(Program):
+    """
+    One rtmpd, to be used as a context manager.
+
+    It must end as it should: at the end of the block it is told to stop, and has to exit with 0, without an error in
+    its log that the test did not allow and without a line that is not part of the log.
+    """
+
+    def __init__(
+        self, directory: Path, config: str = "[apps.live]", *, verb: str = "serve", arguments: Sequence[str] = ()
+    ) -> None:
+        """
+        Start it.
+
+        Args:
+            directory: empty or not there; gets the configuration and the data directory.
+            config: TOML.
+            verb: serve or demo.
+            arguments: more of them for the command line.
+        """
+        directory.mkdir(parents=True, exist_ok=True)
+        self.data = directory / "data"
+        self.config = directory / "rtmpd.toml"
+        self.config.write_text(config)
+        self.log: list[dict] = []
+        self.noise: list[str] = []
+        """Lines of standard error that are no part of the log: warnings and tracebacks."""
+        self.allowed_errors: set[str] = set()
+        """Events of level error that the test provokes."""
+        self._port = 0
+        listen = [] if "--rtmp" in arguments else ["--rtmp", "127.0.0.1:0"]
+        command = [sys.executable, "-m", "rtmpd", verb, "--config", self.config, "--data", self.data]
+        super().__init__([*command, *listen, *arguments])
+
+    def __enter__(self):
+        try:
+            self._port = int(self.wait_for("serving")["rtmp"].rpartition(":")[2])
+        except BaseException:
+            self.kill()
+            raise
+        return self
+
+    def __exit__(self, kind, error, traceback) -> None:
+        if error is None and self.running:
+            try:
+                self.stop()
+            except BaseException as failure:
+                self.kill()
+                failure.add_note(self.report())
+                raise
+        super().__exit__(kind, error, traceback)
+
+    @property
+    def address(self) -> tuple[str, int]:
+        """Where RTMP is accepted."""
+        return "127.0.0.1", self._port
+
+    def url(self, path: str) -> str:
+        """Make the URL of an application and stream, `live/name`."""
+        return f"rtmp://127.0.0.1:{self._port}/{path}"
+
+    def recordings(self, stream: str = "") -> list[Path]:
+        """The files recorded so far, of all streams or of one (`live/name`), in the order of their names."""
+        return sorted(path for path in (self.data / "recordings" / stream).rglob("*") if path.is_file())
+
+    def found(self, event: str, **match) -> list[dict]:
+        """The log lines so far of an event, with the given values."""
+        return [line for line in list(self.log) if line["event"] == event and match.items() <= line.items()]
+
+    def wait_for(self, event: str, *, count: int = 1, timeout_s: float = PATIENCE_S, **match) -> dict:
+        """
+        Wait for a log line.
+
+        Args:
+            event: of the line.
+            count: lines of this kind that there must be; the last of them is returned.
+            timeout_s: after which the test fails.
+            match: values that the line must have.
+
+        Returns:
+            The line, also when it came before.
+        """
+        with self._heard:
+            self._heard.wait_for(lambda: len(self.found(event, **match)) >= count or not self._readable(), timeout_s)
+        found = self.found(event, **match)
+        assert len(found) >= count, f"{len(found)} log lines {event!r} {match}, not {count}"
+        return found[count - 1]
+
+    def stop(self, timeout_s: float = PATIENCE_S) -> None:
+        """
+        Tell it to stop and see that it does so properly.
+
+        Args:
+            timeout_s: for closing everything.
+        """
+        workers = self.children()
+        self.signal(signal.SIGTERM)
+        code = self.wait(timeout_s)
+        assert code == 0, f"exit code {code}"
+        wait_until(lambda: not any(map(is_alive, workers)), f"the end of the processes {workers} of the server")
+        self.check_log()
+
+    def check_log(self) -> None:
+        """See that nothing was logged that should not happen."""
+        errors = [line for line in self.log if line["level"] == "error" and line["event"] not in self.allowed_errors]
+        assert not errors, errors
+        assert not self.noise, self.noise
+
+    def hear(self, line: str) -> None:
+        """Take a line of standard error apart."""
+        try:
+            entry = json.loads(line)
+        except ValueError:
+            entry = None
+        if isinstance(entry, dict) and _NOT_OURS_BELOW <= entry.keys():
+            self.log.append(entry)
+        else:
+            self.noise.append(line)
+
+    def children(self) -> list[int]:
+        """The processes that it started and that live: media workers, the demo's publisher."""
+        text = Path(f"/proc/{self.pid}/task/{self.pid}/children").read_text()
+        return [int(pid) for pid in text.split()]
+
+    def media_worker(self) -> int:
+        """The process id of its one media worker."""
+        (worker,) = (pid for pid in self.children() if b"rtmpd.workers.process" in _command_line(pid))
+        return worker
+
+    def resident_bytes(self) -> int:
+        """Memory of the process alone."""
+        pages = int(Path(f"/proc/{self.pid}/statm").read_text().split()[1])
+        return pages * os.sysconf("SC_PAGE_SIZE")
+
+    def unsent_bytes(self, client_port: int) -> int:
+        """What the kernel holds for a client: bytes that the server has written and the client has not acknowledged."""
+        mine = f"{int.from_bytes(socket.inet_aton('127.0.0.1'), 'little'):08X}"
+        pair = (f"{mine}:{self._port:04X}", f"{mine}:{client_port:04X}")
+        for line in Path("/proc/net/tcp").read_text().splitlines()[1:]:
+            fields = line.split()
+            if (fields[1], fields[2]) == pair:
+                return int(fields[4].partition(":")[0], 16)
+        return 0
+
+
+def is_alive(pid: int) -> bool:
+    """Whether a process is there, and more than an entry that waits for its parent."""
+    try:
+        state = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0]
+    except OSError:
+        return False
+    return state != "Z"
+
+
+def _command_line(pid: int) -> bytes:
+    try:
+        return Path(f"/proc/{pid}/cmdline").read_bytes()
+    except OSError:
+        return b""

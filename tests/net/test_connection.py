@@ -1,0 +1,295 @@
+"""Connections: a session, a stream and a socket together, over real sockets."""
+
+from __future__ import annotations
+
+import asyncio
+import struct
+from itertools import pairwise
+
+import pytest
+
+from rtmpd.live.stream import StreamState
+from rtmpd.session.limits import Limits
+from rtmpd.wire.messages import USER_CONTROL
+from tests.helpers.live import audio_frame, inter_frame, key_frame, metadata, video_header
+from tests.helpers.rig import Rig
+
+
+async def test_player_that_waits_gets_what_is_published_message_for_message():
+    async with Rig() as rig:
+        player = rig.connect()
+        await player.open()
+        await player.command("play", 3, None, "s", message_stream_id=1)
+        publisher = await rig.publisher()
+        sent = [metadata(width=320), video_header(), key_frame(0), audio_frame(10), inter_frame(40, size=100_000)]
+        await publisher.send(*sent)
+        await player.status("NetStream.Play.Start")
+        received = await player.media(len(sent))
+
+    assert [(m.type_id, m.timestamp_ms, m.body) for m in received] == [
+        (m.type_id, m.timestamp_ms, m.body) for m in sent
+    ]
+
+
+async def test_late_player_starts_with_headers_and_the_newest_key_frame():
+    async with Rig() as rig:
+        publisher = await rig.publisher()
+        await publisher.send(video_header(), key_frame(0), inter_frame(40), key_frame(1000), inter_frame(1040))
+        await rig.until(lambda: rig.services.registry.find("live", "s").last_timestamp_ms == 1040)
+        player = await rig.player()
+        received = await player.media(3)
+
+    assert [(m.timestamp_ms, m.body[:2]) for m in received] == [(1000, b"\x17\0"), (1000, b"\x17\1"), (1040, b"\x27\1")]
+
+
+async def test_publisher_that_finishes_ends_its_players_who_are_told_and_then_closed():
+    async with Rig(limits=Limits(linger_s=0.05)) as rig:
+        publisher = await rig.publisher()
+        await publisher.send(video_header(), key_frame(0))
+        player = await rig.player()
+        await player.media(2)
+        await publisher.command("deleteStream", 4, None, 1.0)
+        await player.status("NetStream.Play.UnpublishNotify")
+        await player.end()
+        eof = [m for m in player.messages if m.type_id == USER_CONTROL and m.body == struct.pack(">HI", 1, 1)]
+
+    assert len(eof) == 1
+    assert rig.services.registry.find("live", "s") is None
+
+
+async def test_publisher_that_drops_leaves_its_players_until_it_returns():
+    async with Rig() as rig:
+        publisher = await rig.publisher()
+        await publisher.send(video_header(), key_frame(0))
+        player = await rig.player()
+        await player.media(2)
+        publisher.close()
+        stream = rig.services.registry.find("live", "s")
+        await rig.until(lambda: stream.state is StreamState.GRACE)
+        again = await rig.publisher()
+        await again.send(video_header(), key_frame(0))
+        received = await player.media(4)
+
+    times = [message.timestamp_ms for message in received]
+    assert times == sorted(times)
+    assert times[-1] > 0
+
+
+async def test_second_publisher_from_the_same_address_takes_over_and_the_first_is_closed_with_the_reason():
+    async with Rig() as rig:
+        first = await rig.publisher()
+        await rig.publisher()
+        await first.end()
+
+    assert "replaced by another publisher" in rig.closed()[0]["reason"]
+
+
+async def test_second_publisher_from_elsewhere_is_refused_with_bad_name_and_closed():
+    async with Rig(limits=Limits(linger_s=0.05)) as rig:
+        await rig.publisher()
+        second = rig.connect(address="192.0.2.2")
+        await second.open()
+        await second.command("publish", 3, None, "s", "live", message_stream_id=1)
+        refusal = await second.status("NetStream.Publish.BadName")
+        await second.end()
+
+    assert refusal.arguments[0]["level"] == "error"
+    assert refusal.arguments[0]["description"]
+
+
+async def test_player_without_a_publisher_is_refused_after_its_wait():
+    async with Rig(wait_s=0.05, limits=Limits(linger_s=0.05)) as rig:
+        player = rig.connect()
+        await player.open()
+        await player.command("play", 3, None, "nobody", message_stream_id=1)
+        await player.status("NetStream.Play.StreamNotFound")
+        await player.end()
+
+    assert len(rig.services.registry) == 0
+
+
+async def test_player_is_refused_at_once_where_nobody_may_wait():
+    async with Rig(wait_s=0, limits=Limits(linger_s=0.05)) as rig:
+        player = rig.connect()
+        await player.open()
+        await player.command("play", 3, None, "nobody", message_stream_id=1)
+        await player.status("NetStream.Play.StreamNotFound")
+
+
+async def test_refusal_of_the_policy_reaches_the_client_with_its_description():
+    async with Rig(limits=Limits(linger_s=0.05)) as rig:
+        rig.policy.refuse = ("NetStream.Publish.Denied", "not today")
+        client = rig.connect()
+        await client.open()
+        await client.command("publish", 3, None, "s", "live", message_stream_id=1)
+        refusal = await client.status("NetStream.Publish.Denied")
+        await client.end()
+
+    assert refusal.arguments[0]["description"] == "not today"
+
+
+async def test_client_that_leaves_while_the_policy_decides_is_forgotten():
+    async with Rig() as rig:
+        rig.policy.gate.clear()
+        client = rig.connect()
+        await client.open()
+        await client.command("publish", 3, None, "s", "live", message_stream_id=1)
+        await rig.until(lambda: rig.services.tasks._tasks)
+        client.close()
+        await rig.until(lambda: not rig.services.connections)
+        rig.policy.gate.set()
+        await rig.until(lambda: not rig.services.tasks._tasks)
+
+    assert len(rig.services.registry) == 0
+    assert rig.failures == []
+
+
+async def test_media_sent_before_the_decision_is_not_published():
+    async with Rig() as rig:
+        rig.policy.gate.clear()
+        publisher = rig.connect()
+        await publisher.open()
+        await publisher.command("publish", 3, None, "s", "live", message_stream_id=1)
+        await publisher.send(key_frame(0))
+        await publisher.ping()
+        rig.policy.gate.set()
+        await publisher.status("NetStream.Publish.Start")
+        await publisher.send(video_header(), key_frame(40))
+        await rig.until(lambda: rig.services.registry.find("live", "s").log.end)
+        stream = rig.services.registry.find("live", "s")
+        await rig.until(lambda: stream.last_timestamp_ms == 40)
+        times = [entry.timestamp_ms for entry, _ in stream.log.messages(0)]
+
+    assert times == [0, 40]
+    assert stream.publication is None
+
+
+async def test_paused_player_gets_nothing_and_goes_on_at_a_key_frame():
+    async with Rig() as rig:
+        publisher = await rig.publisher()
+        await publisher.send(video_header(), key_frame(0))
+        player = await rig.player()
+        await player.media(2)
+        await player.command("pause", 5, None, True, 0.0, message_stream_id=1)
+        await player.status("NetStream.Pause.Notify")
+        await publisher.send(inter_frame(40), key_frame(1000), inter_frame(1040))
+        await rig.until(lambda: rig.services.registry.find("live", "s").last_timestamp_ms == 1040)
+        await player.command("pause", 6, None, False, 0.0, message_stream_id=1)
+        await player.status("NetStream.Unpause.Notify")
+        received = await player.media(5)
+
+    assert [m.timestamp_ms for m in received] == [0, 0, 1000, 1000, 1040]
+
+
+async def test_ping_is_answered_between_media_messages():
+    async with Rig() as rig:
+        publisher = await rig.publisher()
+        await publisher.send(video_header(), key_frame(0))
+        player = await rig.player()
+        await player.media(2)
+        await player.ping()
+
+
+@pytest.mark.parametrize("may_jump", [True, False])
+async def test_player_that_stops_reading_jumps_or_is_closed_and_others_see_no_gap(may_jump):
+    async with Rig(may_jump=may_jump, bytes_=2_000_000) as rig:
+        publisher = await rig.publisher()
+        await publisher.send(video_header(), key_frame(0))
+        good, slow = await rig.player(), await rig.player()
+        await slow.media(2)
+        slow.pause_reading()
+        for number in range(1, 200):
+            make = key_frame if number % 10 == 0 else inter_frame
+            await publisher.send(make(40 * number, size=100_000))
+        times = [message.timestamp_ms for message in (await good.media(201))[1:]]
+        assert times == [40 * number for number in range(200)]
+
+        slow.resume_reading()
+        if may_jump:
+            await rig.until(lambda: slow.messages[-1].timestamp_ms == 40 * 199)
+            numbers = [(m.timestamp_ms // 40, m.body[:2]) for m in slow.messages if m.type_id == 9]
+            jumps = [now for before, now in pairwise(numbers) if now[0] > before[0] + 1]
+            assert jumps
+            assert all(body == b"\x17\0" for _, body in jumps)
+        else:
+            await slow.end()
+            assert rig.closed()[0]["reason"] == "too slow: fell out of the log"
+
+
+async def test_player_whose_socket_takes_nothing_is_given_up():
+    async with Rig(lag_limit_s=0.05) as rig:
+        publisher = await rig.publisher()
+        await publisher.send(video_header(), key_frame(0))
+        player = await rig.player()
+        await player.media(2)
+        player.pause_reading()
+        for number in range(1, 100):
+            await publisher.send(inter_frame(40 * number, size=100_000))
+        await rig.until(lambda: rig.services.fanout._blocked)
+        await asyncio.sleep(0.06)
+        rig.services.fanout.cut_off_stalled(rig.loop.time())
+
+    assert rig.closed()[0]["reason"].startswith("too slow: nothing taken for 0.05 s")
+
+
+async def test_connection_that_was_closed_in_the_same_turn_does_nothing_more():
+    async with Rig() as rig:
+        client = await rig.publisher()
+        await client.send(video_header())
+        client.connection.evict("by somebody else")
+        client.connection.on_readable()
+        client.connection.on_writable()
+
+    assert [line["reason"] for line in rig.closed()] == ["by somebody else"]
+    assert not [line for line in rig.lines if line["event"] == "internal error"]
+
+
+async def test_every_connection_ends_with_one_line_that_says_why_and_how_much():
+    async with Rig() as rig:
+        publisher = await rig.publisher()
+        await publisher.send(video_header(), key_frame(0))
+        player = await rig.player()
+        await player.media(2)
+        player.close()
+        await rig.until(lambda: len(rig.closed()) == 1)
+        broken = rig.connect()
+        await broken.send_bytes(b"GET / HTTP/1.1\r\n\r\n")
+        await broken._until(lambda: len(rig.closed()) == 2)
+
+    first, second = rig.closed()[:2]
+    assert (first["role"], first["stream"], first["reason"]) == ("play", "live/s", "peer closed")
+    assert first["bytes_out"] > 0
+    assert "HTTP on the RTMP port" in second["reason"]
+    assert len(rig.closed()) == 3
+
+
+async def test_own_bug_is_logged_with_its_traceback_and_ends_that_connection_only(monkeypatch):
+    async with Rig() as rig:
+        publisher = await rig.publisher()
+        await publisher.send(video_header(), key_frame(0))
+        victim = await rig.player()
+        await victim.media(2)
+
+        def fail(*_):
+            raise ZeroDivisionError
+
+        monkeypatch.setattr(type(victim.connection._session), "receive_data", fail)
+        await victim.command("anything", 9, None)
+        await rig.until(rig.closed)
+        monkeypatch.undo()
+        await publisher.send(inter_frame(40))
+        await rig.until(lambda: rig.services.registry.find("live", "s").last_timestamp_ms == 40)
+
+    assert rig.closed()[0]["reason"] == "internal error"
+    assert [line for line in rig.lines if line.get("exc_info")]
+
+
+async def test_publisher_of_jumping_timestamps_is_reported_once_a_second():
+    async with Rig() as rig:
+        publisher = await rig.publisher()
+        await publisher.send(video_header(), key_frame(0))
+        for number in range(1, 20):
+            await publisher.send(key_frame(100_000 * (number % 2)))
+        await rig.until(lambda: rig.services.registry.find("live", "s").publication.frames == 20)
+
+    assert len([line for line in rig.lines if line["event"] == "timestamps jump"]) == 1

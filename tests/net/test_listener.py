@@ -1,0 +1,114 @@
+"""Listening: limits, taken ports, and running out of descriptors."""
+
+from __future__ import annotations
+
+import asyncio
+import errno
+import os
+import socket
+
+import pytest
+
+from rtmpd.errors import StartError
+from rtmpd.net.listener import Admission, Listener, listen
+from tests.helpers.rig import Rig
+
+
+class Door:
+    """A listener on loopback and clients that knock."""
+
+    def __init__(self, rig, **admission):
+        self.rig = rig
+        limits = {"connections": 100, "handshaking": 100, "handshaking_per_address": 100} | admission
+        (self.socket,) = listen("127.0.0.1", 0)
+        self.address = self.socket.getsockname()
+        self.listener = Listener(rig.services, self.socket, Admission(**limits))
+        self.clients = []
+
+    def knock(self):
+        client = socket.create_connection(self.address)
+        client.setblocking(False)
+        self.clients.append(client)
+        return client
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, *_):
+        self.listener.close()
+        for client in self.clients:
+            client.close()
+
+
+def refused(client):
+    try:
+        return client.recv(1) == b""
+    except BlockingIOError:
+        return False
+    except ConnectionResetError:
+        return True
+
+
+async def test_accepts_until_the_limit_on_connections_and_closes_the_rest_at_once():
+    async with Rig() as rig:
+        with Door(rig, connections=3) as door:
+            clients = [door.knock() for _ in range(5)]
+            await rig.until(lambda: sum(map(refused, clients)) == 2)
+
+            assert len(rig.services.connections) == 3
+            assert rig.lines[0]["event"].startswith("connections refused")
+
+
+@pytest.mark.parametrize("limit", ["handshaking", "handshaking_per_address"])
+async def test_half_open_connections_are_bounded_and_make_room_when_they_go(limit):
+    async with Rig() as rig:
+        with Door(rig, **{limit: 2}) as door:
+            clients = [door.knock() for _ in range(3)]
+            await rig.until(lambda: sum(map(refused, clients)) == 1)
+            for client in clients:
+                client.close()
+            await rig.until(lambda: not rig.services.connections)
+            again = door.knock()
+            await rig.until(lambda: len(rig.services.connections) == 1)
+            assert not refused(again)
+
+
+async def test_without_descriptors_the_backlog_waits_and_is_served_later():
+    async with Rig() as rig:
+        with Door(rig) as door:
+
+            class Exhausted:
+                fileno = door.socket.fileno
+
+                def accept(self):
+                    raise OSError(errno.EMFILE, os.strerror(errno.EMFILE))
+
+                def close(self):
+                    door.socket.close()
+
+            door.listener._socket = Exhausted()
+            door.knock()
+            await rig.until(lambda: rig.lines)
+            assert rig.lines[0]["event"] == "cannot accept"
+            door.listener._socket = door.socket
+            await rig.until(lambda: len(rig.services.connections) == 1)
+
+
+async def test_taken_port_is_one_clear_line():
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        port = taken.getsockname()[1]
+        with pytest.raises(StartError, match=rf"cannot listen on 127.0.0.1:{port}: Address already in use"):
+            listen("127.0.0.1", port)
+
+
+async def test_unknown_host_is_one_clear_line():
+    with pytest.raises(StartError, match=r"cannot listen on no.such.host.invalid:1935"):
+        listen("no.such.host.invalid", 1935)
+
+
+async def test_burst_of_connections_is_accepted_over_several_turns():
+    async with Rig() as rig:
+        with Door(rig, connections=500, handshaking=500, handshaking_per_address=500) as door:
+            for _ in range(200):
+                door.knock()
+            await asyncio.wait_for(rig.until(lambda: len(rig.services.connections) == 200), 10)

@@ -1,0 +1,81 @@
+from __future__ import annotations
+
+import asyncio
+import socket
+
+from rtmpd.net.poller import Poller
+
+
+class Owner:
+    def __init__(self, sock):
+        self.socket = sock
+        self.heard = []
+
+    def on_readable(self):
+        self.heard.append("readable")
+        self.socket.recv(100)
+
+    def on_writable(self):
+        self.heard.append("writable")
+
+
+async def until(condition):
+    async with asyncio.timeout(10):
+        while not condition():
+            await asyncio.sleep(0.001)
+
+
+class Sockets:
+    def __init__(self, slice_s=1.0):
+        self.poller = Poller(asyncio.get_running_loop(), slice_s)
+        self.sockets = []
+
+    def pair(self):
+        ours, theirs = socket.socketpair()
+        self.sockets += [ours, theirs]
+        owner = Owner(ours)
+        self.poller.register(ours.fileno(), owner)
+        return owner, theirs
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, *_):
+        self.poller.close()
+        for each in self.sockets:
+            each.close()
+
+
+async def test_every_readable_socket_is_reported_and_again_while_there_is_more():
+    with Sockets() as sockets:
+        pairs = [sockets.pair() for _ in range(3)]
+        for _, theirs in pairs:
+            theirs.send(bytes(150))
+        await until(lambda: all(owner.heard == ["readable", "readable"] for owner, _ in pairs))
+
+
+async def test_writability_is_reported_only_while_asked_for():
+    with Sockets() as sockets:
+        owner, _ = sockets.pair()
+        descriptor = owner.socket.fileno()
+        sockets.poller.watch(descriptor, owner, writable=True)
+        await until(lambda: "writable" in owner.heard)
+        sockets.poller.watch(descriptor, owner, writable=False)
+        owner.heard.clear()
+        await asyncio.sleep(0)
+        await asyncio.sleep(0)
+        assert owner.heard == []
+
+
+async def test_loop_gets_a_turn_when_the_slice_is_used_up():
+    with Sockets(slice_s=0.0) as sockets:
+        pairs = [sockets.pair() for _ in range(10)]
+        for _, theirs in pairs:
+            theirs.send(b"x")
+        counts = []
+        async with asyncio.timeout(10):
+            while sum(len(owner.heard) for owner, _ in pairs) < 10:
+                await asyncio.sleep(0)
+                counts.append(sum(len(owner.heard) for owner, _ in pairs))
+
+    assert len(set(counts)) > 3

@@ -1,0 +1,58 @@
+from __future__ import annotations
+
+import pytest
+
+from rtmpd.address import Address
+
+
+@pytest.mark.parametrize(
+    ("text", "host", "port"),
+    [
+        ("127.0.0.1:1935", "127.0.0.1", 1935),
+        ("localhost:0", "localhost", 0),
+        (":65535", "", 65535),
+        ("[::1]:1935", "::1", 1935),
+        ("[0:0::1]:1", "::1", 1),
+        ("live.example.org:443", "live.example.org", 443),
+    ],
+)
+def test_host_and_port_are_told_apart(text, host, port):
+    assert Address(host, port) == Address.parse(text)
+
+
+@pytest.mark.parametrize("text", ["127.0.0.1:1935", ":1935", "[::1]:1935", "localhost:1"])
+def test_an_address_is_written_as_it_was_read(text):
+    assert text == str(Address.parse(text))
+
+
+@pytest.mark.parametrize(
+    "wrong",
+    [
+        "",
+        "1935",
+        "host",
+        "host:",
+        "host:-1",
+        "host:65536",
+        "host:1 ",
+        "::1:1935",
+        "[::1]",
+        "[x]:1",
+        "host:²",
+        1935,
+        None,
+    ],
+)
+def test_anything_else_is_refused(wrong):
+    with pytest.raises(ValueError):
+        Address.parse(wrong)
+
+
+@pytest.mark.parametrize("host", ["127.0.0.1", "127.9.9.9", "::1", "localhost"])
+def test_loopback_is_recognised(host):
+    assert Address(host, 1).loopback
+
+
+@pytest.mark.parametrize("host", ["", "0.0.0.0", "::", "192.0.2.1", "example.org", "localhost.example.org"])
+def test_what_may_be_reachable_is_not_called_loopback(host):
+    assert not Address(host, 1).loopback

@@ -1,0 +1,184 @@
+from __future__ import annotations
+
+import re
+import subprocess
+import sys
+import tomllib
+import types
+
+import pytest
+from typer.testing import CliRunner
+
+import rtmpd
+from rtmpd import cli, logs
+from rtmpd.config import Config, validate
+from rtmpd.errors import ConfigError, StartError
+
+
+@pytest.fixture
+def run():
+    def run(*arguments):
+        return CliRunner().invoke(cli.app, arguments, catch_exceptions=False)
+
+    return run
+
+
+@pytest.fixture
+def server(monkeypatch):
+    """A server that notes how it was run."""
+    fake = types.ModuleType("rtmpd.server")
+    fake.runs = []
+    fake.error = None
+
+    def start(config, *, demo, reload):
+        fake.runs.append((config, demo, reload))
+        if fake.error is not None:
+            raise fake.error
+
+    fake.run = start
+    monkeypatch.setitem(sys.modules, "rtmpd.server", fake)
+    monkeypatch.setattr(rtmpd, "server", fake, raising=False)
+    monkeypatch.setattr(logs, "configure", fake.runs.append)
+    return fake
+
+
+@pytest.fixture
+def broken(tmp_path):
+    path = tmp_path / "broken.toml"
+    path.write_text('[apps.live]\ngrace_s = "ten"\nrecord_path = "{app}/{colour}"\n[rtmp]\nlisten = 5\n')
+    return path
+
+
+@pytest.mark.parametrize(("command", "demo"), [("serve", False), ("demo", True)])
+def test_serve_and_demo_run_the_server_with_the_defaults(run, server, command, demo):
+    result = run(command)
+
+    assert (result.exit_code, result.output) == (0, "")
+    level, (config, as_demo, reload) = server.runs
+    assert (None, Config(), demo) == (level, config, as_demo)
+    assert reload() == config
+
+
+def test_options_lie_over_the_file_also_after_a_reload(run, server, tmp_path):
+    path = tmp_path / "rtmpd.toml"
+    path.write_text("[players]\nwait_s = 1\n")
+
+    run("serve", "--config", str(path), "--rtmp", "127.0.0.1:7", "--data", "elsewhere", "--log-level", "debug")
+
+    level, (config, _, reload) = server.runs
+    expected = {"rtmp": {"listen": "127.0.0.1:7"}, "data": {"directory": "elsewhere"}}
+    assert (level, config) == ("debug", validate(expected | {"players": {"wait_s": 1}}))
+    path.write_text("[players]\nwait_s = 2\n")
+    assert validate(expected | {"players": {"wait_s": 2}}) == reload()
+
+
+@pytest.mark.parametrize("command", ["serve", "demo"])
+def test_a_wrong_configuration_is_told_fault_by_fault_with_exit_code_2(run, server, broken, command):
+    result = run(command, "--config", str(broken))
+
+    assert result.exit_code == 2
+    assert result.stdout == ""
+    assert [line.split(": ")[1] for line in result.stderr.splitlines()] == [
+        "rtmp.listen",
+        "apps.live.grace_s",
+        "apps.live.record_path",
+    ]
+    assert server.runs == [None]
+
+
+def test_a_wrong_option_is_told_like_a_wrong_key(run, server):
+    result = run("serve", "--rtmp", "0.0.0.0:1935")
+
+    assert result.exit_code == 2
+    assert result.stderr.startswith('rtmpd: rtmp.listen: "0.0.0.0:1935": a loopback address, or a publish_key for ')
+
+
+def test_an_unknown_log_level_is_refused(run, server):
+    result = run("serve", "--log-level", "loud")
+
+    assert result.exit_code == 2
+    assert "--log-level" in result.stderr
+
+
+def test_a_server_that_cannot_start_says_why_in_one_line_with_exit_code_1(run, server):
+    server.error = StartError("127.0.0.1:1935 is taken")
+
+    result = run("serve")
+
+    assert (result.exit_code, result.stderr) == (1, "rtmpd: 127.0.0.1:1935 is taken\n")
+
+
+def test_the_demo_needs_the_application_that_it_publishes_to(run, server, tmp_path):
+    path = tmp_path / "rtmpd.toml"
+    path.write_text("[apps.other]\n")
+
+    result = run("demo", "--config", str(path))
+
+    assert result.exit_code == 2
+    assert result.stderr.startswith("rtmpd: apps: ")
+
+
+def test_check_says_nothing_is_wrong_or_every_fault(run, broken, tmp_path):
+    good = tmp_path / "good.toml"
+    good.touch()
+
+    assert run("check", str(good)).exit_code == 0
+    result = run("check", str(broken))
+    assert (result.exit_code, len(result.stderr.splitlines())) == (2, 3)
+    assert run("check", str(tmp_path / "missing.toml")).exit_code == 2
+
+
+def test_a_fault_cannot_control_the_terminal(run, tmp_path):
+    path = tmp_path / "x\x1b[2J\ny.toml"
+
+    result = run("check", str(path))
+
+    assert result.stderr.count("\n") == 1
+    assert result.stderr[:-1].isprintable()
+
+
+def test_config_prints_what_check_accepts(run, tmp_path):
+    result = run("config")
+    path = tmp_path / "rtmpd.toml"
+    path.write_text(result.stdout)
+
+    assert Config() == validate(tomllib.loads(result.stdout))
+    assert run("check", str(path)).exit_code == 0
+
+
+def test_the_version_is_printed(run):
+    assert re.fullmatch(r"rtmpd \S.*\n", run("--version").stdout)
+
+
+def test_no_command_prints_what_there_is(run):
+    result = run()
+
+    assert result.exit_code == 2
+    assert all(f"  {command} " in result.output for command in ("serve", "demo", "check", "config"))
+
+
+def test_python_m_rtmpd_is_the_same_program(broken):
+    result = subprocess.run(
+        [sys.executable, "-m", "rtmpd", "check", str(broken)], check=False, capture_output=True, text=True
+    )
+
+    assert (result.returncode, result.stdout) == (2, "")
+    assert 'rtmpd: apps.live.grace_s: "ten": a number of seconds >= 0 is expected\n' in result.stderr
+
+
+def test_what_serve_imports_includes_neither_pyav_nor_the_command_lines_extras():
+    program = "import sys, rtmpd.cli, rtmpd.server; print(*{'av', 'rich', 'pygments', 'aiohttp'} & set(sys.modules))"
+
+    result = subprocess.run([sys.executable, "-c", program], check=True, capture_output=True, text=True)
+
+    assert result.stdout.split() == []
+
+
+def test_a_fault_found_by_reloading_leaves_as_a_configuration_error(run, server, tmp_path):
+    path = tmp_path / "rtmpd.toml"
+    path.touch()
+    run("serve", "--config", str(path))
+    path.write_text("zork = 1")
+
+    with pytest.raises(ConfigError, match="zork"):
+        server.runs[1][2]()

@@ -1,0 +1,165 @@
+"""The folder table of ARCHITECTURE.md, owned here: who may import whom, and what the core may not know at all."""
+
+from __future__ import annotations
+
+import ast
+import re
+import sys
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[1]
+
+MAY_IMPORT = {
+    "rtmpd.wire": {"errors"},
+    "rtmpd.media": {"errors", "wire"},
+    "rtmpd.session": {"errors", "wire", "media"},
+    "rtmpd.live": {"errors", "wire", "media"},
+    "rtmpd.net": {"errors", "config", "logs", "session", "live", "wire", "media"},
+    "rtmpd.workers": {
+        "errors",
+        "config",
+        "logs",
+        "live",
+        "net.fanout",
+        "net.poller",
+        "net.sink",
+        "wire",
+        "muxers",
+    },
+    "rtmpd.control": {"errors", "config", "logs", "live", "net", "session.events", "workers"},
+    "muxers": {"errors", "wire", "media"},
+}
+"""By folder, what it may import besides itself; names are below rtmpd, but for muxers."""
+
+LEAVES = {
+    "rtmpd.errors": set(),
+    "rtmpd.address": set(),
+    "rtmpd.logs": set(),
+    "rtmpd.config_words": set(),
+    "rtmpd.config": {"errors", "address", "config_words"},
+    "rtmpd.demo": {"logs"},
+}
+"""Modules beside the folders that may import little; `server`, `cli` and `__main__` put all together."""
+
+PURE = ("rtmpd.wire", "rtmpd.media", "rtmpd.session", "rtmpd.live")
+UNKNOWN_TO_THE_PURE = {
+    "asyncio",
+    "logging",
+    "multiprocessing",
+    "os",
+    "random",
+    "secrets",
+    "select",
+    "selectors",
+    "signal",
+    "socket",
+    "ssl",
+    "subprocess",
+    "threading",
+    "time",
+}
+
+THIRD_PARTIES = {
+    "rtmpd.media": {"bitstring"},
+    "rtmpd.cli": {"typer"},
+    "rtmpd.config": {"pydantic"},
+    "rtmpd.config_words": {"pydantic"},
+    "rtmpd.logs": {"structlog"},
+    "rtmpd.demo": {"av"},
+    "muxers._pyav": {"av"},
+}
+
+
+def name_of(path):
+    parts = path.relative_to(ROOT).with_suffix("").parts
+    return ".".join(parts[:-1] if parts[-1] == "__init__" else parts)
+
+
+MODULES = {name_of(path): path for folder in ("rtmpd", "muxers") for path in sorted((ROOT / folder).rglob("*.py"))}
+
+
+def is_within(name, folder):
+    return name == folder or name.startswith(f"{folder}.")
+
+
+def imports_of(module):
+    """Every import, wherever it stands, as absolute names; `from a import b` is a.b where that is a module, else a."""
+    path = MODULES[module]
+    package = module if path.name == "__init__.py" else module.rpartition(".")[0]
+    for node in ast.walk(ast.parse(path.read_text())):
+        if isinstance(node, ast.Import):
+            yield from (alias.name for alias in node.names)
+        elif isinstance(node, ast.ImportFrom):
+            parents = package.split(".")[: -node.level + 1 or None] if node.level else []
+            base = ".".join([*parents, *filter(None, [node.module])])
+            yield from (f"{base}.{alias.name}" if f"{base}.{alias.name}" in MODULES else base for alias in node.names)
+
+
+def own_imports(module):
+    return {name for name in imports_of(module) if name.split(".")[0] in {"rtmpd", "muxers"}}
+
+
+def allowed_prefixes(names):
+    return {name if name == "muxers" else f"rtmpd.{name}" for name in names}
+
+
+def folder_of(module):
+    return next((folder for folder in MAY_IMPORT if is_within(module, folder)), None)
+
+
+@pytest.mark.parametrize("module", MODULES)
+def test_a_module_imports_only_what_its_folder_may(module):
+    folder = folder_of(module)
+    allowed = MAY_IMPORT[folder] if folder else LEAVES.get(module)
+    if allowed is None:
+        assert module in {"rtmpd", "rtmpd.server", "rtmpd.cli", "rtmpd.__main__"}, "a new module beside the folders"
+        return
+
+    prefixes = allowed_prefixes(allowed) | {folder or module}
+    outside = {name for name in own_imports(module) if not any(is_within(name, prefix) for prefix in prefixes)}
+
+    assert not outside
+
+
+@pytest.mark.parametrize("module", [module for module in MODULES if folder_of(module) in PURE])
+def test_the_core_knows_no_socket_no_clock_no_randomness_and_no_logger(module):
+    assert not {name.split(".")[0] for name in imports_of(module)} & UNKNOWN_TO_THE_PURE
+
+
+@pytest.mark.parametrize("module", MODULES)
+def test_a_library_is_imported_only_where_it_has_its_place(module):
+    allowed = {name for place, names in THIRD_PARTIES.items() if is_within(module, place) for name in names}
+    foreign = {name.split(".")[0] for name in imports_of(module)} - sys.stdlib_module_names - {"rtmpd", "muxers"}
+
+    assert foreign <= allowed
+
+
+@pytest.mark.parametrize("name", [*MAY_IMPORT, *LEAVES, *(set(THIRD_PARTIES) - {"muxers._pyav"})])
+def test_what_the_tables_name_exists(name):
+    assert name in MODULES
+
+
+def test_architecture_shows_the_same_table():
+    text = (ROOT / "ARCHITECTURE.md").read_text()
+    rows = re.findall(r"^\| `([\w/]+)/` \|[^|]*\| ([^|]*) \|$", text, re.MULTILINE)
+
+    assert {folder.replace("/", "."): set(names.split(", ")) for folder, names in rows} == MAY_IMPORT
+
+
+def test_imports_are_found_in_every_form(tmp_path, monkeypatch):
+    source = (
+        "import os.path\nfrom rtmpd import wire\ndef f():\n    from .flv import X\n    from ..media import tags, Y\n"
+    )
+    (tmp_path / "m.py").write_text(source)
+    monkeypatch.setitem(MODULES, "rtmpd.wire.m", tmp_path / "m.py")
+    monkeypatch.setitem(MODULES, "rtmpd.media.tags", tmp_path / "tags.py")
+
+    assert list(imports_of("rtmpd.wire.m")) == [
+        "os.path",
+        "rtmpd.wire",
+        "rtmpd.wire.flv",
+        "rtmpd.media.tags",
+        "rtmpd.media",
+    ]

@@ -1,0 +1,47 @@
+"""Every source file has its test file, under the same name in the same place."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[1]
+
+WITHOUT_A_TEST = {
+    "rtmpd/__main__.py": "calls cli.main; run as a program by tests/test_cli.py",
+    "rtmpd/net/policy.py": "a Protocol and its records; the answers are tests/control/test_policy.py's",
+    "rtmpd/errors.py": "exceptions without behaviour; each is raised and caught in its users' tests",
+}
+"""Sources that need no file of their own, and why."""
+
+
+def test_file_of(source):
+    inside = source.removeprefix("rtmpd/")
+    folder, _, name = inside.rpartition("/")
+    return ROOT / "tests" / folder / f"test_{name}"
+
+
+test_file_of.__test__ = False
+
+SOURCES = [
+    str(path.relative_to(ROOT))
+    for folder in ("rtmpd", "muxers")
+    for path in sorted((ROOT / folder).rglob("*.py"))
+    if path.name != "__init__.py"
+]
+
+
+@pytest.mark.parametrize("source", SOURCES)
+def test_a_source_has_its_test_file_or_a_reason_to_have_none(source):
+    assert test_file_of(source).is_file() != (source in WITHOUT_A_TEST)
+
+
+@pytest.mark.parametrize("source", WITHOUT_A_TEST)
+def test_what_is_excepted_exists(source):
+    assert source in SOURCES
+
+
+@pytest.mark.parametrize("path", sorted((ROOT / "rtmpd").rglob("__init__.py")))
+def test_packages_are_folders_and_nothing_more(path):
+    assert path.stat().st_size == 0
