@@ -1,0 +1,168 @@
+"""Publishers that drop, come back, or want a name that is taken."""
+
+from __future__ import annotations
+
+import signal
+import time
+
+import pytest
+
+from rtmpd.wire.messages import VIDEO
+from tests.helpers.clients import pyav_player, pyav_publisher
+from tests.helpers.media import is_frame, is_key_frame, packets_of, read_tags
+from tests.helpers.rtmp_client import Connection, LivePublisher, Player
+from tests.helpers.server import Server
+
+pytestmark = pytest.mark.e2e
+
+CONFIG = """
+[apps.live]
+grace_s = 5
+record = "auto"
+[apps.soon]
+grace_s = 1
+[apps.never]
+takeover = "never"
+[apps.always]
+takeover = "always"
+[apps.keyed]
+publish_key = ["one", "two"]
+"""
+OTHER_ADDRESS = "127.0.0.2"
+
+
+@pytest.fixture(scope="module")
+def server(tmp_path_factory):
+    with Server(tmp_path_factory.mktemp("server"), CONFIG) as server:
+        yield server
+
+
+def frames_of(messages):
+    return [(message.type_id, message.body) for message in messages if is_frame(message)]
+
+
+def assert_never_back(messages):
+    """See that the time of each kind of frame only grows."""
+    latest = {}
+    for message in messages:
+        if is_frame(message):
+            assert message.timestamp_ms > latest.get(message.type_id, -1)
+            latest[message.type_id] = message.timestamp_ms
+
+
+def test_players_stay_when_a_killed_publisher_comes_back(server, sources):
+    url = server.url("live/comes-back")
+    source = frames_of(sources.tags("h264+aac"))
+    with Player(server.address, "comes-back") as player, pyav_player(url) as other:
+        other.wait_for_request()
+        with pyav_publisher(sources.flv("h264+aac"), url) as publisher:
+            player.wait_for_media(60)
+            publisher.signal(signal.SIGKILL)
+            server.wait_for("closed", role="publish", stream="live/comes-back")
+        with pyav_publisher(sources.flv("h264+aac"), url) as publisher:
+            assert publisher.wait() == 0
+        player.wait_for_end()
+        packets = other.finish()
+
+    frames = frames_of(player.media)
+    seam = len(frames) - len(source)
+    assert seam > 20
+    assert frames == source[:seam] + source
+    assert_never_back(player.media)
+    assert [packet.size for packet in packets if packet.kind == "video"]
+    assert len(packets) == len(frames)
+    server.wait_for("recording closed", stream="live/comes-back")
+    (recorded,) = server.recordings("live/comes-back")
+    assert frames_of(read_tags(recorded)) == frames
+    assert_never_back(read_tags(recorded))
+    assert len(packets_of(recorded)) == len(frames)
+
+
+def test_a_returned_publisher_goes_on_where_the_wall_clock_says(server, sources):
+    tags = sources.tags("h264+aac")
+    with Player(server.address, "clock") as player:
+        with LivePublisher(server.address, "clock", tags) as first:
+            first.wait_until_sent(500)
+            first.drop()
+            dropped_s = time.monotonic()
+        server.wait_for("closed", role="publish", stream="live/clock")
+        before = len(player.media)
+        with LivePublisher(server.address, "clock", tags) as second:
+            away_ms = (time.monotonic() - dropped_s) * 1000
+            player.wait_for_media(before + 20)
+            second.finish()
+
+    seam = next(index for index, message in enumerate(player.media) if index >= before and is_frame(message))
+    last = max(message.timestamp_ms for message in player.media[:before])
+    assert is_key_frame(player.media[seam])
+    assert 0 < player.media[seam].timestamp_ms - last < away_ms + 200
+
+
+def test_players_leave_when_a_dropped_publisher_stays_away(server, sources):
+    with Player(server.address, "away", app="soon") as player:
+        with LivePublisher(server.address, "away", sources.tags("h264+aac"), app="soon") as publisher:
+            publisher.wait_until_sent(200)
+            publisher.drop()
+            dropped_s = time.monotonic()
+        player.wait_for_status("NetStream.Play.UnpublishNotify")
+        waited_s = time.monotonic() - dropped_s
+        player.wait_for_end()
+
+    assert 0.9 < waited_s < 5
+
+
+def test_a_second_publisher_from_the_same_address_takes_over(server, sources):
+    tags = sources.tags("h264+aac")
+    with Player(server.address, "over") as player, LivePublisher(server.address, "over", tags) as first:
+        first.wait_until_sent(500)
+        with LivePublisher(server.address, "over", tags) as second:
+            server.wait_for("closed", stream="live/over", reason="replaced by another publisher of the same stream")
+            second.wait_until_sent(500)
+            second.finish()
+        player.wait_for_end()
+
+    assert player.codes.count("NetStream.Play.Start") == 1
+    assert frames_of(player.media)[-len(frames_of(second.sent)) :] == frames_of(second.sent)
+    assert_never_back(player.media)
+
+
+@pytest.mark.parametrize(
+    ("app", "query", "source"),
+    [("never", "", "127.0.0.1"), ("live", "", OTHER_ADDRESS), ("keyed", "?key=two", "127.0.0.1")],
+    ids=["never", "from another address", "with another key"],
+)
+def test_a_second_publisher_is_refused(app, query, source, server, sources):
+    tags = sources.tags("h264+aac")
+    key = "?key=one" if app == "keyed" else ""
+    with LivePublisher(server.address, f"held{key}", tags, app=app) as holder:
+        with Connection(server.address, source=source).connect(app) as second:
+            answer = second.refused("publish", f"held{query}")
+        holder.wait_until_sent(holder.sent_ms + 100)
+        holder.finish()
+
+    assert (answer["level"], answer["code"]) == ("error", "NetStream.Publish.BadName")
+    assert answer["description"] == f"{app}/held is already being published"
+
+
+@pytest.mark.parametrize(("app", "query"), [("always", ""), ("keyed", "?key=one")], ids=["always", "with the same key"])
+def test_a_second_publisher_from_another_address_takes_over(app, query, server, sources):
+    with Connection(server.address).connect(app).publish(f"moved{query}") as first:
+        with Connection(server.address, source=OTHER_ADDRESS).connect(app).publish(f"moved{query}") as second:
+            first.wait_for_end()
+            with Player(server.address, "moved", app=app) as player:
+                for tag in sources.tags("h264+aac")[:20]:
+                    second.send_tag(tag)
+                player.wait_until(lambda: VIDEO in {each.type_id for each in list(player.media)}, "the picture")
+            second.unpublish()
+
+
+@pytest.mark.parametrize(
+    ("verb", "code"), [("publish", "NetStream.Publish.Denied"), ("play", "NetStream.Play.Failed")]
+)
+def test_an_unknown_application_is_refused_and_the_connection_closed(verb, code, server):
+    with Connection(server.address).connect("nowhere") as connection:
+        answer = connection.refused(verb, "s")
+
+    assert (answer["level"], answer["code"]) == ("error", code)
+    assert answer["description"] == "there is no application 'nowhere' on this server"
+    assert "nowhere" in server.wait_for("closed", stream="nowhere/s", role=verb)["reason"]
