@@ -34,5 +34,5 @@ $(VENV)/.ready: pyproject.toml
 	@$(PYTHON) -c 'import venv, ensurepip' 2>/dev/null || { echo "rtmpd needs Python's venv module (Debian: apt install python3-venv)"; exit 1; }
 	$(PYTHON) -m venv $(VENV)
 	$(BIN)/pip install --quiet --upgrade 'pip>=25.1'
-	$(BIN)/pip install --quiet --editable . --group dev
+	PYTHONWARNINGS='ignore:Editable installation' $(BIN)/pip install --quiet --editable . --group dev
 	@touch $@

@@ -179,6 +179,7 @@ class FlvMuxer:
             time_ms = self._clock.now_ms
             if type_id == DATA_AMF0 and body.startswith(ON_METADATA):
                 body = without_file_values(body)
+                time_ms = 0  # ffmpeg takes one with any other time for a subtitle and adds a stream
         return _Piece(encode_tag(type_id, time_ms & 0xFFFFFFFF, body), tag, time_ms, flags)
 
     def _append(self, pieces: list[_Piece]) -> None:

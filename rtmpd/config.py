@@ -220,12 +220,7 @@ class PlayersConfig(Section):
 class AppConfig(Section):
     """One application: the first part of a stream's path. Others than those configured are refused."""
 
-    push: Mode = Field(
-        default="auto", description="auto: a published stream can be watched at once; manual: only on request."
-    )
-    record: Mode = Field(
-        default="manual", description="auto: every published stream is recorded; manual: only on request."
-    )
+    record: Mode = Field(default="manual", description="auto: every published stream is recorded; manual: none is.")
     record_formats: Annotated[
         tuple[Literal["flv"], ...], Strict(strict=False), BeforeValidator(_as_list), Unit("list", "a list of formats")
     ] = Field(default=("flv",), min_length=1, description="What a recording is written as.")

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import fcntl
+import gc
 import os
 import resource
 import signal
@@ -21,15 +22,15 @@ from typing import TextIO
 
 from rtmpd.address import Address
 from rtmpd.config import Config
-from rtmpd.control.policy import ConfiguredPolicy
+from rtmpd.control.policy import KEY_PARAMETER, ConfiguredPolicy
 from rtmpd.errors import ConfigError, StartError
 from rtmpd.live.log import Retention
 from rtmpd.live.registry import Registry
 from rtmpd.logs import get_logger
-from rtmpd.net.connection import Services
 from rtmpd.net.fanout import FanOut, Pace
 from rtmpd.net.listener import Admission, Listener, listen
 from rtmpd.net.poller import Poller
+from rtmpd.net.services import Services
 from rtmpd.net.tasks import Tasks
 from rtmpd.session.limits import Limits
 from rtmpd.workers.recorder import Recorder
@@ -40,7 +41,11 @@ _PLAYERS_LEAVE_S = 1.0
 _RECORDINGS_CLOSE_S = 10.0
 _DESCRIPTORS_OF_OUR_OWN = 64
 """Listening sockets, database, log, worker sockets and feeds; the rest may be clients."""
+_SAME_SIGNAL_S = 1.0
 _DEMO_RESTART_S = 2.0
+_GC_THRESHOLDS = (50_000, 20, 50)
+"""A log entry for each message would have the collector run 20 times a second with the defaults, and find nothing."""
+_LOOPBACK_OF = {"": "127.0.0.1", "0.0.0.0": "127.0.0.1", "::": "::1"}  # noqa: S104 - looked up, not listened on
 _LOCK_NAME = "rtmpd.lock"
 _RESTART_KEYS = ("rtmp", "data", "limits", "log", "fanout", "players")
 
@@ -57,6 +62,8 @@ def run(config: Config, *, demo: bool = False, reload: Callable[[], Config]) -> 
     Raises:
         StartError: with one line that says why the server cannot start.
     """
+    gc.freeze()
+    gc.set_threshold(*_GC_THRESHOLDS)
     asyncio.run(Server(config, reload).serve(demo=demo))
 
 
@@ -75,6 +82,7 @@ class Server:
         self._reload = reload
         self._log = get_logger()
         self._stop = asyncio.Event()
+        self._stop_asked_s = 0.0
         self._policy = ConfiguredPolicy(config.apps)
         self._tls: ssl.SSLContext | None = None
 
@@ -95,16 +103,16 @@ class Server:
             services = self._services(stack)
             recorder = self._recorder(services, directory)
             opened = self._listen(stack, services, descriptors)
-            if any(app.record == "auto" for app in self._config.apps.values()):
-                await recorder.start()
+            await recorder.start()
             services.registry.observers.append(recorder)
             self._handle_signals(services.loop, recorder)
             self._announce(services, opened, descriptors)
-            if demo:
-                services.tasks.supervise(self._run_demo(opened[0].port), "demo")
+            showing = services.tasks.supervise(self._run_demo(opened[0]), "demo") if demo else None
             services.tasks.supervise(self._tick(services), "tick")
             await self._stop.wait()
             self._log.info("stopping")
+            if showing is not None:  # first, or it would see its stream end and try again
+                showing.cancel()
             await self._wind_up(services, recorder)
         self._log.info("stopped")
 
@@ -122,7 +130,7 @@ class Server:
             fanout=FanOut(loop, poller, Pace(config.fanout.share, config.fanout.max_delay_ms / 1000, slice_s)),
             registry=Registry(Retention(config.log.gop_s, config.log.gop_bytes)),
             policy=self._policy,
-            limits=_session_limits(config),
+            limits=Limits(**config.limits.session()),
             wait_s=config.players.wait_s,
             lag_limit_s=config.players.lag_limit_s,
             may_jump=config.players.lag == "jump",
@@ -171,9 +179,13 @@ class Server:
         loop.add_signal_handler(signal.SIGHUP, self._on_reload_signal, recorder)
 
     def _on_stop_signal(self) -> None:
-        if self._stop.is_set():  # asked twice: the user does not want to wait
+        """Stop; asked again, do not wait. `make run` passes a terminal's signal on, so the second may be the first."""
+        now = asyncio.get_running_loop().time()
+        if not self._stop.is_set():
+            self._stop.set()
+            self._stop_asked_s = now
+        elif now - self._stop_asked_s > _SAME_SIGNAL_S:
             os._exit(1)
-        self._stop.set()
 
     def _on_reload_signal(self, recorder: Recorder) -> None:
         try:
@@ -212,13 +224,14 @@ class Server:
             services.registry.end_overdue(now)
             services.fanout.cut_off_stalled(now)
 
-    async def _run_demo(self, port: int) -> None:
-        url = f"rtmp://127.0.0.1:{port}/live/demo"
+    async def _run_demo(self, listens: Address) -> None:
+        url = f"rtmp://{_reachable(listens)}/live/demo"
         _print_demo(url, sys.stdout)
+        keys = self._config.apps["live"].publish_key
+        target = f"{url}?{KEY_PARAMETER}={keys[0]}" if keys else url
+        command = (sys.executable, "-m", "rtmpd.demo", "--parent", str(os.getpid()), target)
         while True:
-            process = await asyncio.create_subprocess_exec(
-                sys.executable, "-m", "rtmpd.demo", url, stdin=asyncio.subprocess.DEVNULL
-            )
+            process = await asyncio.create_subprocess_exec(*command, stdin=asyncio.subprocess.DEVNULL)
             try:
                 code = await process.wait()
             except asyncio.CancelledError:
@@ -255,9 +268,9 @@ def raise_descriptor_limit() -> int:
     return hard
 
 
-def _session_limits(config: Config) -> Limits:
-    shared = Limits.__dataclass_fields__.keys() & type(config.limits).model_fields.keys()
-    return Limits(**{name: getattr(config.limits, name) for name in shared})
+def _reachable(address: Address) -> Address:
+    """Name an address that a client on this machine can connect to."""
+    return address._replace(host=_LOOPBACK_OF.get(address.host, address.host))
 
 
 def _load_certificate(config: Config) -> ssl.SSLContext:

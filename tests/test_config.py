@@ -71,7 +71,7 @@ def test_an_override_is_checked_like_the_file():
         ("[apps.live]\ngrace_s = -1", "apps.live.grace_s: -1: a number of seconds >= 0 is expected"),
         ("[players]\nlag_limit_s = nan", "players.lag_limit_s: NaN: a number of seconds > 0 is expected"),
         ('[players]\nlag = "jmp"', 'players.lag: "jmp": "jump" or "disconnect" is expected'),
-        ('[apps.live]\npush = "on"', 'apps.live.push: "on": "auto" or "manual" is expected'),
+        ('[apps.live]\nrecord = "on"', 'apps.live.record: "on": "auto" or "manual" is expected'),
         ("[limits]\namf_depth = true", "limits.amf_depth: true: a whole number >= 1 is expected"),
         ("[limits]\nmessage_bytes = 1.5", "limits.message_bytes: 1.5: a whole number of bytes >= 1 is expected"),
         ("[fanout]\nshare = 2", "fanout.share: 2: a fraction > 0 and <= 1 is expected"),
@@ -103,7 +103,7 @@ def test_a_name_that_no_client_can_ask_for_is_no_application(name):
 def test_an_unknown_key_is_refused_with_the_keys_that_exist_and_the_likeliest():
     (fault,) = faults("[apps.live]\ngrce_s = 3")
 
-    assert fault.startswith("apps.live.grce_s: 3: no such key; one of push, record, ")
+    assert fault.startswith("apps.live.grce_s: 3: no such key; one of record, ")
     assert fault.endswith("is expected (did you mean grace_s?)")
 
 

@@ -11,6 +11,7 @@ ROOT = Path(__file__).parents[1]
 WITHOUT_A_TEST = {
     "rtmpd/__main__.py": "calls cli.main; run as a program by tests/test_cli.py",
     "rtmpd/net/policy.py": "a Protocol and its records; the answers are tests/control/test_policy.py's",
+    "rtmpd/net/services.py": "a record of what is wired elsewhere",
     "rtmpd/errors.py": "exceptions without behaviour; each is raised and caught in its users' tests",
 }
 """Sources that need no file of their own, and why."""

@@ -179,11 +179,11 @@ class Stream:
 
     def open(self, publication: Publication) -> None:
         """Give the stream to a publisher and tell those who wait."""
-        resumed = self.state is StreamState.GRACE
+        begins = self.state is StreamState.IDLE
         self.publication = publication
         self.state = StreamState.LIVE
         self.ends_at_s = None
-        if not resumed:
+        if begins:
             for member in list(self.members):
                 member.stream_started(self)
 

@@ -13,20 +13,16 @@ from __future__ import annotations
 import asyncio
 import itertools
 import os
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Callable, Coroutine, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 from rtmpd.errors import Refused
-from rtmpd.live.registry import Registry
 from rtmpd.live.stream import Publication, Stream, StreamState
-from rtmpd.logs import Logger
-from rtmpd.net.fanout import FanOut
-from rtmpd.net.policy import PlayGrant, Policy, PublishGrant
-from rtmpd.net.poller import Poller
+from rtmpd.net.policy import PlayGrant, PublishGrant
 from rtmpd.net.report import RateReporter
+from rtmpd.net.services import Services
 from rtmpd.net.sink import Sink
-from rtmpd.net.tasks import Tasks
 from rtmpd.net.transport import TlsTransport, Transport
 from rtmpd.session.events import (
     Connected,
@@ -38,37 +34,13 @@ from rtmpd.session.events import (
     PublishRequested,
     Terminated,
 )
-from rtmpd.session.limits import Limits
 from rtmpd.session.server import ServerSession
 from rtmpd.wire.handshake import RANDOM_BYTES
 from rtmpd.wire.messages import Message
 
-RECEIVE_BUFFER_BYTES = 256 * 1024
+NO_STREAM = -1
 _STREAM_NOT_FOUND = "NetStream.Play.StreamNotFound"
 _numbers = itertools.count(1)
-
-
-@dataclass(slots=True)
-class Services:
-    """What all connections of a server share."""
-
-    loop: asyncio.AbstractEventLoop
-    poller: Poller
-    fanout: FanOut
-    registry: Registry
-    policy: Policy
-    limits: Limits
-    wait_s: float
-    """How long a player waits for a publisher; 0 refuses at once."""
-    lag_limit_s: float
-    """How long a client's full socket may take nothing before it is given up."""
-    may_jump: bool
-    """A player that falls out of the log goes on at a key frame, rather than be disconnected."""
-    tasks: Tasks
-    log: Logger
-    connections: set[Connection] = field(default_factory=set)
-    buffer: memoryview = field(default_factory=lambda: memoryview(bytearray(RECEIVE_BUFFER_BYTES)))
-    """Received into by all connections in turn; a session copies what it keeps."""
 
 
 @dataclass(slots=True)
@@ -156,9 +128,8 @@ class Connection:
             return
         try:
             self._read()
-        except Exception:  # our own bug: loud here, without a word to the peer, and no one else's connection ends
-            self._services.log.exception("internal error", **self.description)
-            self._close("internal error")
+        except Exception as error:  # noqa: BLE001 - our own bug: loud, without a word to the peer, and nobody else's end
+            self._fail(error)
 
     def _read(self) -> None:
         services = self._services
@@ -221,28 +192,29 @@ class Connection:
     # The one path: events, flush, timer
 
     def _after(self, events: Sequence[Event], now: float) -> None:
-        touched: Stream | None = None
+        message_stream_id = NO_STREAM
+        append: Callable[[Message, float], None] = _drop
+        touched: list[Stream] = []
         terminated: Terminated | None = None
         media_only = True
         for event in events:
             if type(event) is Message:
-                publishing = self._publishing.get(event.message_stream_id)
-                if publishing is not None and publishing.publication.current:
-                    publication = publishing.publication
-                    if touched is not publication.stream:
-                        touched = self._touch(touched, publication.stream)
-                    publication.append(event, now)
+                if event[2] != message_stream_id:  # by position: names of a tuple's fields cost twice as much
+                    message_stream_id = event[2]
+                    append = self._appender(message_stream_id, touched)
+                append(event, now)
                 continue
             media_only = False
             if type(event) is Terminated:
                 terminated = event
             else:
                 _HANDLERS[type(event)](self, event, now)
+                message_stream_id = NO_STREAM
             if self._closed:
                 return
-        if touched is not None:
-            self._services.fanout.mark(touched.logs)
-            self._report_jump(touched)
+        for stream in touched:
+            self._services.fanout.mark(stream.logs)
+            self._report_jump(stream)
         self._flush()
         if terminated is not None:
             self._close(str(terminated))
@@ -251,11 +223,13 @@ class Connection:
         ):  # a publisher's deadline only moves on with its media, and the timer looks again by itself
             self._arm_timer(now)
 
-    def _touch(self, last: Stream | None, stream: Stream) -> Stream:
-        """Go over from one published stream to another; nearly every connection has just one."""
-        if last is not None:
-            self._services.fanout.mark(last.logs)
-        return stream
+    def _appender(self, message_stream_id: int, touched: list[Stream]) -> Callable[[Message, float], None]:
+        """Find where the media of a message stream go; nowhere, if it lost its stream to another publisher."""
+        publishing = self._publishing.get(message_stream_id)
+        if publishing is None or not publishing.publication.current:
+            return _drop
+        touched.append(publishing.publication.stream)
+        return publishing.publication.append
 
     def _report_jump(self, stream: Stream) -> None:
         """Tell of a jump in the timestamps; it is passed on as it came."""
@@ -323,7 +297,6 @@ class Connection:
         except Refused as refused:
             self._session.refuse_publish(request.message_stream_id, refused, services.loop.time())
             services.log.info("publish refused", **self.description, code=refused.code, why=refused.description)
-        self._decided()
 
     def _publish(self, message_stream_id: int, grant: PublishGrant) -> None:
         services = self._services
@@ -357,7 +330,7 @@ class Connection:
             self._play(await services.policy.admit_player(request, self.address))
         except Refused as refused:
             self._session.refuse_play(request.message_stream_id, refused, services.loop.time())
-        self._decided()
+            services.log.info("play refused", **self.description, code=refused.code, why=refused.description)
 
     def _play(self, grant: PlayGrant) -> None:
         services = self._services
@@ -401,15 +374,19 @@ class Connection:
 
     # Decisions that take time
 
-    def _decide(self, decision: Any) -> None:
+    def _decide(self, decision: Coroutine[Any, Any, None]) -> None:
         self._drop_decision()
-        self._decision = self._services.tasks.supervise(decision, f"decide {self.path}")
+        self._decision = self._services.tasks.supervise(self._conclude(decision), f"decide {self.path}")
 
-    def _decided(self) -> None:
+    async def _conclude(self, decision: Coroutine[Any, Any, None]) -> None:
+        try:
+            await decision
+        except Exception as error:  # noqa: BLE001 - as in on_readable; the peer must not wait for ever
+            self._fail(error)
+            return
         self._decision = None
-        now = self._services.loop.time()
         self._flush()
-        self._arm_timer(now)
+        self._arm_timer(self._services.loop.time())
 
     def _drop_decision(self) -> None:
         if self._decision is not None:
@@ -417,6 +394,10 @@ class Connection:
             self._decision = None
 
     # The end
+
+    def _fail(self, error: Exception) -> None:
+        self._services.log.error("internal error", **self.description, exc_info=error)
+        self._close("internal error")
 
     def _close(self, reason: str) -> None:
         if self._closed:
@@ -450,6 +431,10 @@ class Connection:
             "skipped_ms": self._sink.skipped_ms,
             "seconds": round(now - self.accepted_s, 3),
         }
+
+
+def _drop(_message: Message, _now: float) -> None:
+    """Media that nobody is to see."""
 
 
 _HANDLERS: dict[type, Callable[[Connection, Any, float], None]] = {

@@ -10,8 +10,9 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from rtmpd.errors import StartError
-from rtmpd.net.connection import Connection, Services
+from rtmpd.net.connection import Connection
 from rtmpd.net.report import RateReporter
+from rtmpd.net.services import Services
 from rtmpd.net.transport import TlsTransport, Transport, tune
 
 BACKLOG = 4096

@@ -4,6 +4,10 @@ One selector for every media socket, itself watched by the event loop as a singl
 asyncio spends a Handle, a context switch and two dictionary look-ups on each ready descriptor; with a selector of our
 own inside the loop's (epoll and kqueue descriptors can be polled themselves), all of that is spent once for all that
 is ready. It also makes a connection cheaper: no Handle and no loop registration for each.
+
+Reading is batched like writing (`rtmpd.net.fanout`): after a turn that cost c seconds the next one waits c / share, at
+most `max_delay_s`, so that with hundreds of publishers each read finds several messages. One publisher waits for
+nothing.
 """
 
 from __future__ import annotations
@@ -31,19 +35,37 @@ class SocketOwner(Protocol):
         """Go on writing."""
 
 
+READ_SHARE = 0.1
+"""Of one core: 200 publishers of 73 messages a second then find 3 to 4 messages at each read."""
+READ_DELAY_S = 0.1
+_WORTH_A_TIMER_S = 0.001
+
+
 class Poller:
     """Readiness of all media sockets."""
 
-    def __init__(self, loop: asyncio.AbstractEventLoop, slice_s: float) -> None:
+    def __init__(
+        self,
+        loop: asyncio.AbstractEventLoop,
+        slice_s: float,
+        share: float = READ_SHARE,
+        max_delay_s: float = READ_DELAY_S,
+    ) -> None:
         """
         Join the event loop.
 
         Args:
             loop: the running loop.
             slice_s: after so much work the loop gets a turn, even if more is ready.
+            share: part of one core that reading may use before it is made rarer.
+            max_delay_s: longest pause between two turns.
         """
         self._loop = loop
         self._slice_s = slice_s
+        self._share = share
+        self._max_delay_s = max_delay_s
+        self._cost_s = 0.0
+        self._timer: asyncio.TimerHandle | None = None
         self._selector = selectors.DefaultSelector()
         descriptor = getattr(self._selector, "fileno", None)
         if descriptor is None:  # poll and select based selectors have no descriptor of their own
@@ -66,17 +88,34 @@ class Poller:
 
     def close(self) -> None:
         """Leave the event loop."""
+        if self._timer is not None:
+            self._timer.cancel()
         self._loop.remove_reader(self._descriptor)
         self._selector.close()
 
     def _poll(self) -> None:
         clock = self._loop.time
-        limit = clock() + self._slice_s
+        began = now = clock()
+        limit = began + self._slice_s
         for key, events in self._selector.select(0):
             owner = key.data
             if events & _READ:
                 owner.on_readable()
             if events & _WRITE:
                 owner.on_writable()
-            if clock() > limit:
+            now = clock()
+            if now > limit:  # what is left is reported again in the next turn
+                self._cost_s += now - began
                 return
+        self._pause(self._cost_s + now - began)
+
+    def _pause(self, cost_s: float) -> None:
+        self._cost_s = 0.0
+        delay_s = min(cost_s / self._share, self._max_delay_s)
+        if delay_s >= _WORTH_A_TIMER_S:
+            self._loop.remove_reader(self._descriptor)
+            self._timer = self._loop.call_later(delay_s, self._resume)
+
+    def _resume(self) -> None:
+        self._timer = None
+        self._loop.add_reader(self._descriptor, self._poll)

@@ -11,7 +11,7 @@ import pytest
 
 from rtmpd.wire.flv import encode_file_header, encode_tag
 from rtmpd.wire.messages import AUDIO, DATA_AMF0, VIDEO
-from tests.helpers.clients import pyav_look
+from tests.helpers.clients import pyav_look, pyav_player
 from tests.helpers.media import HEIGHT, WIDTH, is_frame, is_key_frame
 from tests.helpers.rtmp_client import LivePublisher, Player
 from tests.helpers.server import Server
@@ -53,6 +53,21 @@ def test_a_late_player_gets_the_headers_and_then_a_key_frame(server, publisher):
     assert [(each.type_id, each.timestamp_ms, each.body) for each in got[first:]] == frames[start:][: len(got[first:])]
 
 
+def test_a_late_player_of_a_sound_without_picture_gets_the_header_and_then_sound(server, sources):
+    with LivePublisher(server.address, "sound", sources.tags("audio only")) as publisher:
+        publisher.wait_until_sent(1_500)
+        with Player(server.address, "sound") as player:
+            player.wait_for_media(30)
+            got = player.media[:30]
+        publisher.finish()
+
+    assert [message.type_id for message in got[:2]] == [DATA_AMF0, AUDIO]
+    assert [is_frame(message) for message in got] == [False, False, *[True] * 28]
+    sent = [tag.body for tag in publisher.sent]
+    start = sent.index(got[2].body)
+    assert [message.body for message in got[2:]] == sent[start : start + 28]
+
+
 def test_a_late_player_starts_with_a_picture_that_can_be_decoded(server, publisher):
     with Player(server.address, "running") as player:
         player.wait_until(lambda: sum(map(is_frame, list(player.media))) >= 10, "some frames")
@@ -67,7 +82,7 @@ def test_a_late_player_gets_its_first_key_frame_soon(server, publisher, prove):
     waits_ms = []
     for _ in range(50 if prove else 3):
         with Player(server.address, "running") as player:
-            player.wait_until(lambda: any(map(is_key_frame, list(player.media))), "a key frame")  # noqa: B023 - asked at once
+            player.wait_until(lambda: any(map(is_key_frame, list(player.media))), "a key frame")
         waits_ms.append((player.first_frame_s - player.asked_s) * 1000)
 
     print(f"first key frame after {statistics.median(waits_ms):.1f} ms, at most {max(waits_ms):.1f} ms")  # noqa: T201
@@ -84,3 +99,10 @@ def test_a_player_that_nobody_publishes_for_is_told_so(server):
     assert waited_s > 0.9
     assert not player.media
     server.wait_for("closed", stream="live/nobody")
+
+
+def test_a_real_player_that_nobody_publishes_for_fails(server):
+    with pyav_player(server.url("live/nobody")) as player:
+        assert player.wait() != 0
+
+    assert not player.packets()

@@ -9,7 +9,7 @@ import pytest
 
 from rtmpd.wire.messages import VIDEO
 from tests.helpers.clients import pyav_player, pyav_publisher
-from tests.helpers.media import is_frame, is_key_frame, packets_of, read_tags
+from tests.helpers.media import frames_of, is_frame, is_key_frame, packets_of, read_tags
 from tests.helpers.rtmp_client import Connection, LivePublisher, Player
 from tests.helpers.server import Server
 
@@ -37,10 +37,6 @@ def server(tmp_path_factory):
         yield server
 
 
-def frames_of(messages):
-    return [(message.type_id, message.body) for message in messages if is_frame(message)]
-
-
 def assert_never_back(messages):
     """See that the time of each kind of frame only grows."""
     latest = {}
@@ -52,14 +48,14 @@ def assert_never_back(messages):
 
 def test_players_stay_when_a_killed_publisher_comes_back(server, sources):
     url = server.url("live/comes-back")
-    source = frames_of(sources.tags("h264+aac"))
+    source = frames_of(sources.tags("short"))
     with Player(server.address, "comes-back") as player, pyav_player(url) as other:
         other.wait_for_request()
-        with pyav_publisher(sources.flv("h264+aac"), url) as publisher:
+        with pyav_publisher(sources.flv("short"), url) as publisher:
             player.wait_for_media(60)
             publisher.signal(signal.SIGKILL)
             server.wait_for("closed", role="publish", stream="live/comes-back")
-        with pyav_publisher(sources.flv("h264+aac"), url) as publisher:
+        with pyav_publisher(sources.flv("short"), url) as publisher:
             assert publisher.wait() == 0
         player.wait_for_end()
         packets = other.finish()
@@ -98,6 +94,25 @@ def test_a_returned_publisher_goes_on_where_the_wall_clock_says(server, sources)
     assert 0 < player.media[seam].timestamp_ms - last < away_ms + 200
 
 
+def test_a_player_that_comes_while_the_publisher_is_away_goes_on_with_it(server, sources):
+    tags = sources.tags("short")
+    with LivePublisher(server.address, "meanwhile", tags) as first:
+        first.wait_until_sent(1_200)
+        first.drop()
+    server.wait_for("closed", role="publish", stream="live/meanwhile")
+    with Player(server.address, "meanwhile") as player:
+        player.wait_for_media(5)
+        with LivePublisher(server.address, "meanwhile", tags) as second:
+            second.wait_until_sent(300)
+            second.finish()
+        player.wait_for_end()
+
+    frames = frames_of(player.media)
+    assert is_key_frame(next(message for message in player.media if is_frame(message)))
+    assert frames[-len(frames_of(second.sent)) :] == frames_of(second.sent)
+    assert_never_back(player.media)
+
+
 def test_players_leave_when_a_dropped_publisher_stays_away(server, sources):
     with Player(server.address, "away", app="soon") as player:
         with LivePublisher(server.address, "away", sources.tags("h264+aac"), app="soon") as publisher:
@@ -120,10 +135,14 @@ def test_a_second_publisher_from_the_same_address_takes_over(server, sources):
             second.wait_until_sent(500)
             second.finish()
         player.wait_for_end()
+    server.wait_for("recording closed", stream="live/over")
 
+    frames = frames_of(player.media)
     assert player.codes.count("NetStream.Play.Start") == 1
-    assert frames_of(player.media)[-len(frames_of(second.sent)) :] == frames_of(second.sent)
+    assert frames[-len(frames_of(second.sent)) :] == frames_of(second.sent)
     assert_never_back(player.media)
+    (recorded,) = server.recordings("live/over")
+    assert frames_of(read_tags(recorded)) == frames
 
 
 @pytest.mark.parametrize(
@@ -146,19 +165,19 @@ def test_a_second_publisher_is_refused(app, query, source, server, sources):
 
 @pytest.mark.parametrize(("app", "query"), [("always", ""), ("keyed", "?key=one")], ids=["always", "with the same key"])
 def test_a_second_publisher_from_another_address_takes_over(app, query, server, sources):
-    with Connection(server.address).connect(app).publish(f"moved{query}") as first:
-        with Connection(server.address, source=OTHER_ADDRESS).connect(app).publish(f"moved{query}") as second:
-            first.wait_for_end()
-            with Player(server.address, "moved", app=app) as player:
-                for tag in sources.tags("h264+aac")[:20]:
-                    second.send_tag(tag)
-                player.wait_until(lambda: VIDEO in {each.type_id for each in list(player.media)}, "the picture")
-            second.unpublish()
+    with (
+        Connection(server.address).connect(app).publish(f"moved{query}") as first,
+        Connection(server.address, source=OTHER_ADDRESS).connect(app).publish(f"moved{query}") as second,
+        Player(server.address, "moved", app=app) as player,
+    ):
+        first.wait_for_end()
+        for tag in sources.tags("h264+aac")[:20]:
+            second.send_tag(tag)
+        player.wait_until(lambda: VIDEO in {each.type_id for each in list(player.media)}, "the picture")
+        second.unpublish()
 
 
-@pytest.mark.parametrize(
-    ("verb", "code"), [("publish", "NetStream.Publish.Denied"), ("play", "NetStream.Play.Failed")]
-)
+@pytest.mark.parametrize(("verb", "code"), [("publish", "NetStream.Publish.Denied"), ("play", "NetStream.Play.Failed")])
 def test_an_unknown_application_is_refused_and_the_connection_closed(verb, code, server):
     with Connection(server.address).connect("nowhere") as connection:
         answer = connection.refused(verb, "s")

@@ -81,19 +81,20 @@ def newest(player):
 
 
 @pytest.fixture
-def serve(directory):
+def serve(directory, certificate):
     def serve(players):
-        return Server(directory, CONFIG.format(log_bytes=LOG_BYTES, players=players))
+        return Server(directory, CONFIG.format(log_bytes=LOG_BYTES, players=players), certificate=certificate)
 
     return serve
 
 
 @contextlib.contextmanager
-def audience(server, count):
+def audience(server, count, tls=None):
     """Players that read, one that is about to stop, and an encoder that all of them watch."""
+    address = server.address if tls is None else server.tls_address
     with contextlib.ExitStack() as stack:
-        readers = [stack.enter_context(Player(server.address, "s")) for _ in range(count)]
-        slow = stack.enter_context(Player(server.address, "s", receive_buffer_bytes=SMALL_BUFFER_BYTES))
+        readers = [stack.enter_context(Player(address, "s", tls=tls)) for _ in range(count)]
+        slow = stack.enter_context(Player(address, "s", receive_buffer_bytes=SMALL_BUFFER_BYTES, tls=tls))
         connection = stack.enter_context(Connection(server.address).connect().publish("s"))
         encoder = Encoder(connection, readers)
         encoder.send_groups(1)
@@ -101,8 +102,11 @@ def audience(server, count):
         yield encoder, readers, slow
 
 
-def test_a_player_that_stops_reading_goes_on_at_a_key_frame_and_nobody_else_notices(serve, prove):
-    with serve(JUMP) as server, audience(server, 50 if prove else 4) as (encoder, readers, slow):
+@pytest.mark.parametrize("secure", [False, True], ids=["plain", "TLS"])
+def test_a_player_that_stops_reading_goes_on_at_a_key_frame_and_nobody_else_notices(secure, serve, certificate, prove):
+    count = 50 if prove else 4
+    tls = certificate.context() if secure else None
+    with serve(JUMP) as server, audience(server, count, tls) as (encoder, readers, slow):
         slow.stall()
         encoder.send_groups(8)
         resident_bytes = server.resident_bytes()

@@ -37,7 +37,7 @@ def play_and_record(server, stream, tags):
 
 @pytest.mark.parametrize("edge", EDGES)
 def test_a_stream_goes_on_past(edge, server, sources):
-    source = [tag for tag in sources.tags("h264+aac")]
+    source = sources.tags("h264+aac")
     start_ms = EDGES[edge] - BEFORE_MS
     tags = [tag._replace(timestamp_ms=(tag.timestamp_ms + start_ms) % 2**32) for tag in source]
 
@@ -51,7 +51,7 @@ def test_a_stream_goes_on_past(edge, server, sources):
 
 @pytest.mark.parametrize("bits", [24, 31])
 def test_a_stream_goes_on_where_the_clock_of_its_encoder_wraps_after_bits(bits, server, sources):
-    source = [tag for tag in sources.tags("h264+aac")]
+    source = sources.tags("h264+aac")
     start_ms = 2**bits - BEFORE_MS
     tags = [tag._replace(timestamp_ms=(tag.timestamp_ms + start_ms) % 2**bits) for tag in source]
 

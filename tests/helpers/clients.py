@@ -79,9 +79,7 @@ def ffmpeg_publisher(path: Path, url: str) -> Publisher:
 
 def ffmpeg_player(url: str) -> FfmpegPlayer:
     """Play by ffmpeg."""
-    return FfmpegPlayer(
-        [*_FFMPEG, "-loglevel", "debug", "-i", url, *_BOTH_KINDS, "-c", "copy", "-f", "framemd5", "-"]
-    )
+    return FfmpegPlayer([*_FFMPEG, "-loglevel", "debug", "-i", url, *_BOTH_KINDS, "-c", "copy", "-f", "framemd5", "-"])
 
 
 def ffmpeg_remux(source: Path, target: Path) -> None:

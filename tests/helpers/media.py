@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import os
+from collections.abc import Iterable
 from dataclasses import dataclass
 from fractions import Fraction
 from pathlib import Path
@@ -44,6 +45,7 @@ RECIPES = {
     "av1+opus": Recipe("libsvtav1", _SVT_AV1, "libopus"),
     "audio only": Recipe(audio="aac"),
     "video only": Recipe("libx264", _X264),
+    "short": Recipe("libx264", _X264, "aac", seconds=2),
     "long": Recipe("libx264", _X264, "aac", seconds=20),
 }
 """Each with a key frame every second."""
@@ -137,6 +139,11 @@ def is_key_frame(tag: FlvTag | Message) -> bool:
     return is_frame(tag) and bool(classify(tag.type_id, tag.body) & KEY_FRAME)
 
 
+def frames_of(tags: Iterable[FlvTag | Message]) -> list[tuple[int, bytes]]:
+    """The types and bodies of what carries a picture or a sound: all that must come out as it went in."""
+    return [(tag.type_id, tag.body) for tag in tags if is_frame(tag)]
+
+
 class Packet(NamedTuple):
     """A line of framemd5."""
 
@@ -179,9 +186,7 @@ def from_start(packets: list[Packet]) -> dict[str, list[tuple[int, int, int, str
 def _pictures(seconds: int):
     graph = av.filter.Graph()
     source = f"size={WIDTH}x{HEIGHT}:rate={FRAMES_PER_S}:duration={seconds}"
-    graph.link_nodes(
-        graph.add("testsrc2", source), graph.add("format", "yuv420p"), graph.add("buffersink")
-    ).configure()
+    graph.link_nodes(graph.add("testsrc2", source), graph.add("format", "yuv420p"), graph.add("buffersink")).configure()
     for number in range(seconds * FRAMES_PER_S):
         picture = graph.vpull()
         # The test source calls each of its pictures an I frame, and x264 would obey.

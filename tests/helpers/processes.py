@@ -13,6 +13,8 @@ from pathlib import Path
 ROOT = Path(__file__).resolve().parents[2]
 PATIENCE_S = 20.0
 """For what takes a fraction of a second on an idle machine: tests share two cores with each other's encoders."""
+_LAST_WORDS_S = 2.0
+"""For output to be read when a process has ended; one of its children may still hold the pipe."""
 
 
 def wait_until(reached: Callable[[], bool], what: str, timeout_s: float = PATIENCE_S) -> None:
@@ -153,4 +155,4 @@ class Program:
 
     def _join(self) -> None:
         for reader in self._readers:
-            reader.join(PATIENCE_S)
+            reader.join(_LAST_WORDS_S)

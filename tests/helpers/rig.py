@@ -11,10 +11,11 @@ import structlog
 from rtmpd.errors import Refused
 from rtmpd.live.log import Retention
 from rtmpd.live.registry import Registry, Takeover
-from rtmpd.net.connection import Connection, Services
+from rtmpd.net.connection import Connection
 from rtmpd.net.fanout import FanOut, Pace
 from rtmpd.net.policy import PlayGrant, PublishGrant
 from rtmpd.net.poller import Poller
+from rtmpd.net.services import Services
 from rtmpd.net.tasks import Tasks
 from rtmpd.net.transport import tune
 from rtmpd.session.limits import Limits

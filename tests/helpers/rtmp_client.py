@@ -9,10 +9,11 @@ from __future__ import annotations
 import contextlib
 import os
 import socket
+import ssl
 import struct
 import threading
 import time
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 
 from rtmpd.wire.chunk_reader import ChunkReader
 from rtmpd.wire.chunk_writer import encode_message
@@ -47,7 +48,12 @@ class Connection:
     """One connection, from the handshake on."""
 
     def __init__(
-        self, address: tuple[str, int], *, source: str = "127.0.0.1", receive_buffer_bytes: int | None = None
+        self,
+        address: tuple[str, int],
+        *,
+        source: str = "127.0.0.1",
+        receive_buffer_bytes: int | None = None,
+        tls: ssl.SSLContext | None = None,
     ) -> None:
         """
         Connect and shake hands.
@@ -56,6 +62,7 @@ class Connection:
             address: of the server.
             source: our own address, any of 127.0.0.0/8.
             receive_buffer_bytes: what the kernel may keep for us; its own choice if not given.
+            tls: speak RTMPS.
         """
         self._socket = socket.socket()
         self._socket.settimeout(PATIENCE_S)
@@ -65,13 +72,12 @@ class Connection:
         self._reader = ChunkReader(body_limits=[0xFFFFFF] * 256)
         self._messages: list[Message] = []
         self._transaction = 0
-        try:
+        with self._closed_on_failure():
             self._socket.connect(address)
             self._socket.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+            if tls is not None:
+                self._socket = tls.wrap_socket(self._socket, server_hostname=address[0])
             self._shake_hands()
-        except BaseException:
-            self._socket.close()
-            raise
 
     def __enter__(self):
         return self
@@ -86,17 +92,20 @@ class Connection:
 
     def connect(self, app: str = "live") -> Connection:
         """Name the application and make a stream; returns itself."""
-        self.send(encode_set_chunk_size(_CHUNK_SIZE))
-        self.call("connect", {"app": app, "type": "nonprivate", "flashVer": "test", "tcUrl": f"rtmp://127.0.0.1/{app}"})
-        self.wait_for_command("_result")
-        self.call("createStream", None)
-        self.wait_for_command("_result")
+        with self._closed_on_failure():
+            self.send(encode_set_chunk_size(_CHUNK_SIZE))
+            properties = {"app": app, "type": "nonprivate", "flashVer": "test", "tcUrl": f"rtmp://127.0.0.1/{app}"}
+            self.call("connect", properties)
+            self.wait_for_command("_result")
+            self.call("createStream", None)
+            self.wait_for_command("_result")
         return self
 
     def publish(self, stream: str) -> Connection:
         """Publish, and wait for the server's consent; returns itself."""
-        self.call("publish", None, stream, "live", message_stream_id=1)
-        self.wait_for_status("NetStream.Publish.Start")
+        with self._closed_on_failure():
+            self.call("publish", None, stream, "live", message_stream_id=1)
+            self.wait_for_status("NetStream.Publish.Start")
         return self
 
     def request_play(self, stream: str) -> Connection:
@@ -186,6 +195,14 @@ class Connection:
         with contextlib.suppress(OSError):
             self._socket.shutdown(socket.SHUT_RDWR)
 
+    @contextlib.contextmanager
+    def _closed_on_failure(self) -> Iterator[None]:
+        try:
+            yield
+        except BaseException:
+            self._socket.close()
+            raise
+
     def _shake_hands(self) -> None:
         handshake = ClientHandshake(os.urandom(RANDOM_BYTES), 0)
         self._socket.sendall(handshake.first_bytes())
@@ -196,7 +213,7 @@ class Connection:
     def _receive_bytes(self) -> bytes:
         try:
             data = self._socket.recv(256 * 1024)
-        except ConnectionResetError:
+        except (ConnectionResetError, ssl.SSLEOFError):
             data = b""
         if not data:
             raise Closed
@@ -214,7 +231,13 @@ class Player:
     """
 
     def __init__(
-        self, address: tuple[str, int], stream: str, *, app: str = "live", receive_buffer_bytes: int | None = None
+        self,
+        address: tuple[str, int],
+        stream: str,
+        *,
+        app: str = "live",
+        receive_buffer_bytes: int | None = None,
+        tls: ssl.SSLContext | None = None,
     ) -> None:
         """
         Ask to play; the stream may come later.
@@ -224,8 +247,10 @@ class Player:
             stream: its name.
             app: its application.
             receive_buffer_bytes: what the kernel may keep for us.
+            tls: speak RTMPS.
         """
-        self.connection = Connection(address, receive_buffer_bytes=receive_buffer_bytes).connect(app)
+        connection = Connection(address, receive_buffer_bytes=receive_buffer_bytes, tls=tls)
+        self.connection = connection.connect(app)
         self.media: list[Message] = []
         self.commands: list[Command] = []
         self.user_controls: list[UserControl] = []

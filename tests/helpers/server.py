@@ -6,20 +6,33 @@ import json
 import os
 import signal
 import socket
+import ssl
 import sys
 from collections.abc import Sequence
 from pathlib import Path
+from typing import NamedTuple
 
 from tests.helpers.processes import PATIENCE_S, Program, wait_until
 
-_NOT_OURS_BELOW = {"timestamp", "level", "event"}
+_KEYS = {"timestamp", "level", "event"}
+"""What every line of the log has."""
 
 
-def free_port() -> int:
-    """Find a port that nobody uses now; only for what cannot choose one by itself."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
+class Certificate(NamedTuple):
+    """What a server shows of itself, as PEM files."""
+
+    chain: Path
+    key: Path
+    authority: Path
+    """Whom a client has to trust."""
+
+    def config(self) -> str:
+        """The table of the configuration."""
+        return f'\n[rtmps]\nlisten = "127.0.0.1:0"\ncert = "{self.chain}"\nkey = "{self.key}"\n'
+
+    def context(self) -> ssl.SSLContext:
+        """For clients that check it."""
+        return ssl.create_default_context(cafile=self.authority)
 
 
 class Server(Program):
@@ -31,7 +44,13 @@ class Server(Program):
     """
 
     def __init__(
-        self, directory: Path, config: str = "[apps.live]", *, verb: str = "serve", arguments: Sequence[str] = ()
+        self,
+        directory: Path,
+        config: str = "[apps.live]",
+        *,
+        certificate: Certificate | None = None,
+        verb: str = "serve",
+        arguments: Sequence[str] = (),
     ) -> None:
         """
         Start it.
@@ -39,9 +58,12 @@ class Server(Program):
         Args:
             directory: empty or not there; gets the configuration and the data directory.
             config: TOML.
+            certificate: accept RTMPS with it, on a port of its own.
             verb: serve or demo.
             arguments: more of them for the command line.
         """
+        if certificate is not None:
+            config += certificate.config()
         directory.mkdir(parents=True, exist_ok=True)
         self.data = directory / "data"
         self.config = directory / "rtmpd.toml"
@@ -51,14 +73,15 @@ class Server(Program):
         """Lines of standard error that are no part of the log: warnings and tracebacks."""
         self.allowed_errors: set[str] = set()
         """Events of level error that the test provokes."""
-        self._port = 0
+        self._port = self._tls_port = 0
         listen = [] if "--rtmp" in arguments else ["--rtmp", "127.0.0.1:0"]
         command = [sys.executable, "-m", "rtmpd", verb, "--config", self.config, "--data", self.data]
         super().__init__([*command, *listen, *arguments])
 
     def __enter__(self):
         try:
-            self._port = int(self.wait_for("serving")["rtmp"].rpartition(":")[2])
+            line = self.wait_for("serving")
+            self._port, self._tls_port = _port(line["rtmp"]), _port(line["rtmps"])
         except BaseException:
             self.kill()
             raise
@@ -79,9 +102,18 @@ class Server(Program):
         """Where RTMP is accepted."""
         return "127.0.0.1", self._port
 
+    @property
+    def tls_address(self) -> tuple[str, int]:
+        """Where RTMPS is accepted."""
+        return "127.0.0.1", self._tls_port
+
     def url(self, path: str) -> str:
         """Make the URL of an application and stream, `live/name`."""
         return f"rtmp://127.0.0.1:{self._port}/{path}"
+
+    def tls_url(self, path: str) -> str:
+        """Make its URL over TLS."""
+        return f"rtmps://127.0.0.1:{self._tls_port}/{path}"
 
     def recordings(self, stream: str = "") -> list[Path]:
         """The files recorded so far, of all streams or of one (`live/name`), in the order of their names."""
@@ -136,7 +168,7 @@ class Server(Program):
             entry = json.loads(line)
         except ValueError:
             entry = None
-        if isinstance(entry, dict) and _NOT_OURS_BELOW <= entry.keys():
+        if isinstance(entry, dict) and entry.keys() >= _KEYS:
             self.log.append(entry)
         else:
             self.noise.append(line)
@@ -156,15 +188,23 @@ class Server(Program):
         pages = int(Path(f"/proc/{self.pid}/statm").read_text().split()[1])
         return pages * os.sysconf("SC_PAGE_SIZE")
 
+    def open_files(self) -> int:
+        """How many descriptors it has."""
+        return len(list(Path(f"/proc/{self.pid}/fd").iterdir()))
+
     def unsent_bytes(self, client_port: int) -> int:
         """What the kernel holds for a client: bytes that the server has written and the client has not acknowledged."""
         mine = f"{int.from_bytes(socket.inet_aton('127.0.0.1'), 'little'):08X}"
-        pair = (f"{mine}:{self._port:04X}", f"{mine}:{client_port:04X}")
+        pairs = {(f"{mine}:{port:04X}", f"{mine}:{client_port:04X}") for port in (self._port, self._tls_port)}
         for line in Path("/proc/net/tcp").read_text().splitlines()[1:]:
             fields = line.split()
-            if (fields[1], fields[2]) == pair:
+            if (fields[1], fields[2]) in pairs:
                 return int(fields[4].partition(":")[0], 16)
         return 0
+
+
+def _port(address: str | None) -> int:
+    return int(address.rpartition(":")[2]) if address else 0
 
 
 def is_alive(pid: int) -> bool:

@@ -224,6 +224,16 @@ def test_jump_of_the_timestamps_is_passed_on_and_reported():
     assert stream.last_timestamp_ms == 60_000
 
 
+def test_members_do_not_hear_of_a_takeover():
+    stream = new_stream()
+    watcher = Watcher()
+    stream.members[watcher] = None
+    publish(stream)
+    publish(stream)
+
+    assert watcher.heard == ["started"]
+
+
 def test_members_hear_of_start_and_end_but_not_of_a_return_within_the_grace_time():
     stream = new_stream()
     watcher = Watcher()

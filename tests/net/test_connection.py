@@ -284,6 +284,34 @@ async def test_own_bug_is_logged_with_its_traceback_and_ends_that_connection_onl
     assert [line for line in rig.lines if line.get("exc_info")]
 
 
+async def test_own_bug_in_a_decision_closes_the_connection_that_waits_for_it():
+    async with Rig() as rig:
+
+        async def fail(*_):
+            raise ZeroDivisionError
+
+        rig.policy.admit_publisher = fail
+        client = rig.connect()
+        await client.open()
+        await client.command("publish", 3, None, "s", "live", message_stream_id=1)
+        await client.end()
+
+    assert rig.closed()[0]["reason"] == "internal error"
+
+
+async def test_player_stays_when_another_publisher_takes_over():
+    async with Rig() as rig:
+        first = await rig.publisher()
+        await first.send(video_header(), key_frame(0))
+        player = await rig.player()
+        await player.media(2)
+        second = await rig.publisher()
+        await second.send(video_header(), key_frame(0))
+        received = await player.media(4)
+
+    assert received[-1].timestamp_ms > 0
+
+
 async def test_publisher_of_jumping_timestamps_is_reported_once_a_second():
     async with Rig() as rig:
         publisher = await rig.publisher()

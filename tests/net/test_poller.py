@@ -26,8 +26,8 @@ async def until(condition):
 
 
 class Sockets:
-    def __init__(self, slice_s=1.0):
-        self.poller = Poller(asyncio.get_running_loop(), slice_s)
+    def __init__(self, slice_s=1.0, **pace):
+        self.poller = Poller(asyncio.get_running_loop(), slice_s, **pace)
         self.sockets = []
 
     def pair(self):
@@ -79,3 +79,24 @@ async def test_loop_gets_a_turn_when_the_slice_is_used_up():
                 counts.append(sum(len(owner.heard) for owner, _ in pairs))
 
     assert len(set(counts)) > 3
+
+
+async def test_turns_are_made_rarer_when_reading_costs_more_than_its_share():
+    with Sockets(share=1e-9, max_delay_s=0.02) as sockets:
+        owner, theirs = sockets.pair()
+        theirs.send(b"a")
+        await until(lambda: len(owner.heard) == 1)
+        theirs.send(b"b")
+        await asyncio.sleep(0)
+        await asyncio.sleep(0)
+        assert len(owner.heard) == 1
+        await until(lambda: len(owner.heard) == 2)
+
+
+async def test_poller_can_be_closed_in_a_pause():
+    with Sockets(share=1e-9, max_delay_s=0.01) as sockets:
+        owner, theirs = sockets.pair()
+        theirs.send(b"a")
+        await until(lambda: owner.heard)
+    await asyncio.sleep(0.02)
+    assert len(owner.heard) == 1

@@ -1,0 +1,50 @@
+"""What all connections of a server share."""
+
+from __future__ import annotations
+
+import asyncio
+from dataclasses import dataclass, field
+from typing import Protocol
+
+from rtmpd.live.registry import Registry
+from rtmpd.logs import Logger
+from rtmpd.net.fanout import FanOut
+from rtmpd.net.policy import Policy
+from rtmpd.net.poller import Poller
+from rtmpd.net.tasks import Tasks
+from rtmpd.session.limits import Limits
+
+RECEIVE_BUFFER_BYTES = 256 * 1024
+
+
+class Client(Protocol):
+    """A connection, as those who look over all of them see it."""
+
+    role: str
+    """"publish", "play" or "-" as long as it has asked for neither."""
+
+    def evict(self, reason: str) -> None:
+        """End the session for a reason that is not the peer's."""
+
+
+@dataclass(slots=True)
+class Services:
+    """What all connections of a server share."""
+
+    loop: asyncio.AbstractEventLoop
+    poller: Poller
+    fanout: FanOut
+    registry: Registry
+    policy: Policy
+    limits: Limits
+    wait_s: float
+    """How long a player waits for a publisher; 0 refuses at once."""
+    lag_limit_s: float
+    """How long a client's full socket may take nothing before it is given up."""
+    may_jump: bool
+    """A player that falls out of the log goes on at a key frame, rather than be disconnected."""
+    tasks: Tasks
+    log: Logger
+    connections: set[Client] = field(default_factory=set)
+    buffer: memoryview = field(default_factory=lambda: memoryview(bytearray(RECEIVE_BUFFER_BYTES)))
+    """Received into by all connections in turn; a session copies what it keeps."""
