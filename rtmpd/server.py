@@ -22,7 +22,7 @@ from typing import TextIO
 
 from rtmpd.address import Address
 from rtmpd.config import Config
-from rtmpd.control.policy import KEY_PARAMETER, ConfiguredPolicy
+from rtmpd.control.policy import KEY_PARAMETER, ConfiguredPolicy, StoppingPolicy
 from rtmpd.errors import ConfigError, StartError
 from rtmpd.live.log import Retention
 from rtmpd.live.registry import Registry
@@ -85,6 +85,7 @@ class Server:
         self._stop_asked_s = 0.0
         self._policy = ConfiguredPolicy(config.apps)
         self._tls: ssl.SSLContext | None = None
+        self._listeners: list[Listener] = []
 
     async def serve(self, *, demo: bool = False) -> None:
         """
@@ -160,6 +161,7 @@ class Server:
             for listening in sockets:
                 listener = Listener(services, listening, admission, self._tls_context if tls else None)
                 stack.callback(listener.close)
+                self._listeners.append(listener)
         return opened
 
     def _addresses(self) -> list[tuple[Address, bool]]:
@@ -242,6 +244,9 @@ class Server:
             await asyncio.sleep(_DEMO_RESTART_S)
 
     async def _wind_up(self, services: Services, recorder: Recorder) -> None:
+        for listener in self._listeners:
+            listener.close()
+        services.policy = StoppingPolicy()
         services.registry.end_all("server stops")
         await recorder.stop(_RECORDINGS_CLOSE_S)
         deadline = services.loop.time() + _PLAYERS_LEAVE_S

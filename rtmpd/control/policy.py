@@ -54,6 +54,18 @@ class ConfiguredPolicy:
         return app
 
 
+class StoppingPolicy:
+    """Admits nobody any more: the server is about to stop."""
+
+    async def admit_publisher(self, request: PublishRequested, address: str) -> PublishGrant:  # noqa: ARG002
+        """Refuse; an encoder that reconnects finds the next server."""
+        raise Refused(_PUBLISH_DENIED, "the server is stopping")
+
+    async def admit_player(self, request: PlayRequested, address: str) -> PlayGrant:  # noqa: ARG002
+        """Refuse."""
+        raise Refused(_PLAY_FAILED, "the server is stopping")
+
+
 def _key(query: str, accepted: Sequence[str], code: str, verb: str) -> str | None:
     """Find which of the accepted keys the client gave; the comparison takes the same time wherever it fails."""
     if not accepted:

@@ -99,6 +99,10 @@ class Stream:
         """The name that URLs and logs use."""
         return f"{self.app}/{self.name}"
 
+    def is_named(self, app: str, name: str) -> bool:
+        """Whether this is the stream of a name."""
+        return (self.app, self.name) == (app, name)
+
     @property
     def logs(self) -> tuple[Log, ...]:
         """Every log that a message goes to."""

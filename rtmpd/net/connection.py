@@ -19,6 +19,7 @@ from typing import Any
 
 from rtmpd.errors import Refused
 from rtmpd.live.stream import Publication, Stream, StreamState
+from rtmpd.net.decisions import Decisions
 from rtmpd.net.policy import PlayGrant, PublishGrant
 from rtmpd.net.report import RateReporter
 from rtmpd.net.services import Services
@@ -39,6 +40,7 @@ from rtmpd.wire.handshake import RANDOM_BYTES
 from rtmpd.wire.messages import Message
 
 NO_STREAM = -1
+_BAD_NAME = "NetStream.Publish.BadName"
 _STREAM_NOT_FOUND = "NetStream.Play.StreamNotFound"
 _numbers = itertools.count(1)
 
@@ -56,7 +58,7 @@ class Connection:
 
     __slots__ = (
         "_closed",
-        "_decision",
+        "_decisions",
         "_end_reason",
         "_jumps",
         "_publishing",
@@ -104,7 +106,7 @@ class Connection:
         self._publishing: dict[int, _Publishing] = {}
         self._stream: Stream | None = None
         self._waits_until_s: float | None = None
-        self._decision: asyncio.Task[None] | None = None
+        self._decisions = Decisions(services.tasks)
         self._timer: asyncio.TimerHandle | None = None
         self._closed = False
         self._end_reason = ""
@@ -122,30 +124,32 @@ class Connection:
 
     # What the poller and the fan-out say
 
-    def on_readable(self) -> None:
+    def on_readable(self) -> bool:
         """Read once and let the session act on it."""
         if self._closed:
-            return
+            return False
         try:
-            self._read()
+            return self._read()
         except Exception as error:  # noqa: BLE001 - our own bug: loud, without a word to the peer, and nobody else's end
             self._fail(error)
+            return False
 
-    def _read(self) -> None:
+    def _read(self) -> bool:
         services = self._services
         now = services.loop.time()
         try:
             size = self._transport.recv_into(services.buffer)
         except (BlockingIOError, InterruptedError):
-            return
+            return False
         except OSError as error:
             self._after(self._session.receive_eof(now, error.strerror or str(error)), now)
-            return
+            return False
         if size:
             self._received_bytes += size
             self._after(self._session.receive_data(services.buffer[:size], now), now)
         else:
             self._after(self._session.receive_eof(now), now)
+        return size == len(services.buffer)
 
     def on_writable(self) -> None:
         """Go on writing to a socket that was full."""
@@ -156,6 +160,8 @@ class Connection:
         """Tell a player that its stream has ended, now that it has all of it."""
         now = self._services.loop.time()
         self._leave_stream()
+        if not self._session.plays:  # it publishes what it plays and has ended both at once
+            return
         self._session.finish_play(1, now, self._end_reason)
         self._flush()
         self._arm_timer(now)
@@ -287,7 +293,7 @@ class Connection:
     def _publish_requested(self, event: PublishRequested, now: float) -> None:  # noqa: ARG002
         self.role = "publish"
         self.path = f"{event.app}/{event.stream}"
-        self._decide(self._decide_publish(event))
+        self._decisions.start(event.message_stream_id, lambda: self._conclude(self._decide_publish(event)))
 
     async def _decide_publish(self, request: PublishRequested) -> None:
         services = self._services
@@ -300,6 +306,8 @@ class Connection:
 
     def _publish(self, message_stream_id: int, grant: PublishGrant) -> None:
         services = self._services
+        if any(each.publication.stream.is_named(grant.app, grant.stream) for each in self._publishing.values()):
+            raise Refused(_BAD_NAME, "this connection publishes the stream already")
         publication = services.registry.publish(grant.app, grant.stream, grant.identity, grant.takeover, self.evict)
         self._publishing[message_stream_id] = _Publishing(publication, grant.grace_s)
         self.path = publication.stream.path
@@ -308,9 +316,8 @@ class Connection:
 
     def _publish_ended(self, event: PublishEnded, now: float) -> None:
         publishing = self._publishing.pop(event.message_stream_id, None)
-        if publishing is None:
-            self._drop_decision()
-        else:
+        self._decisions.drop(event.message_stream_id)
+        if publishing is not None:
             self._unpublish(publishing, event.reason, now, clean=event.clean)
 
     def _unpublish(self, publishing: _Publishing, reason: str, now: float, *, clean: bool) -> None:
@@ -322,7 +329,7 @@ class Connection:
     def _play_requested(self, event: PlayRequested, now: float) -> None:  # noqa: ARG002
         self.role = "play"
         self.path = f"{event.app}/{event.stream}"
-        self._decide(self._decide_play(event))
+        self._decisions.start(event.message_stream_id, lambda: self._conclude(self._decide_play(event)))
 
     async def _decide_play(self, request: PlayRequested) -> None:
         services = self._services
@@ -351,7 +358,7 @@ class Connection:
         self._session.refuse_play(1, refused, now)
 
     def _play_ended(self, event: PlayEnded, now: float) -> None:  # noqa: ARG002
-        self._drop_decision()
+        self._decisions.drop(event.message_stream_id)
         self._sink.detach()
         self._sink.ending = False
         self._leave_stream()
@@ -372,26 +379,14 @@ class Connection:
         if stream is not None:
             self._services.registry.leave(stream, self)
 
-    # Decisions that take time
-
-    def _decide(self, decision: Coroutine[Any, Any, None]) -> None:
-        self._drop_decision()
-        self._decision = self._services.tasks.supervise(self._conclude(decision), f"decide {self.path}")
-
     async def _conclude(self, decision: Coroutine[Any, Any, None]) -> None:
         try:
             await decision
         except Exception as error:  # noqa: BLE001 - as in on_readable; the peer must not wait for ever
             self._fail(error)
             return
-        self._decision = None
         self._flush()
         self._arm_timer(self._services.loop.time())
-
-    def _drop_decision(self) -> None:
-        if self._decision is not None:
-            self._decision.cancel()
-            self._decision = None
 
     # The end
 
@@ -409,7 +404,7 @@ class Connection:
         services.poller.unregister(self._sink.descriptor)
         services.fanout.forget(self._sink)
         self._transport.close()
-        self._drop_decision()
+        self._decisions.drop_all()
         if self._timer is not None:
             self._timer.cancel()
         self._handshake_done()

@@ -58,9 +58,10 @@ class Listener:
         services.loop.add_reader(listening.fileno(), self._accept)
 
     def close(self) -> None:
-        """Stop accepting; accepted connections live on."""
-        self._services.loop.remove_reader(self._socket.fileno())
-        self._socket.close()
+        """Stop accepting; accepted connections live on. Harmless when called again."""
+        if self._socket.fileno() >= 0:
+            self._services.loop.remove_reader(self._socket.fileno())
+            self._socket.close()
 
     def _accept(self) -> None:
         for _ in range(_ACCEPTS_A_TURN):

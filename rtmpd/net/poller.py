@@ -24,12 +24,12 @@ class SocketOwner(Protocol):
     """
     Who is told that a socket is ready.
 
-    It may be told once more in the turn in which it was unregistered, by what somebody else did in that turn: asking
-    the selector before each call would cost every call what only this rare one needs.
+    It may be told once more after it was unregistered, by what somebody else did in the same round: asking the
+    selector before each call would cost every call what only this rare one needs.
     """
 
-    def on_readable(self) -> None:
-        """Read once; the selector is level-triggered and will say so again if there is more."""
+    def on_readable(self) -> bool:
+        """Read once and say whether there is probably more; the selector will report it again."""
 
     def on_writable(self) -> None:
         """Go on writing."""
@@ -65,6 +65,8 @@ class Poller:
         self._share = share
         self._max_delay_s = max_delay_s
         self._cost_s = 0.0
+        self._more = False
+        self._ready: list[tuple[selectors.SelectorKey, int]] = []
         self._timer: asyncio.TimerHandle | None = None
         self._selector = selectors.DefaultSelector()
         descriptor = getattr(self._selector, "fileno", None)
@@ -97,22 +99,29 @@ class Poller:
         clock = self._loop.time
         began = now = clock()
         limit = began + self._slice_s
-        for key, events in self._selector.select(0):
+        if not self._ready:
+            self._ready = self._selector.select(0)
+            self._ready.reverse()
+        ready = self._ready
+        while ready:
+            key, events = ready.pop()
             owner = key.data
-            if events & _READ:
-                owner.on_readable()
+            if events & _READ and owner.on_readable():
+                self._more = True
             if events & _WRITE:
                 owner.on_writable()
             now = clock()
-            if now > limit:  # what is left is reported again in the next turn
+            if now > limit and ready:
+                # Kept, not asked for again: the selector would name the busiest first each time, and them alone.
                 self._cost_s += now - began
                 return
         self._pause(self._cost_s + now - began)
 
     def _pause(self, cost_s: float) -> None:
         self._cost_s = 0.0
+        more, self._more = self._more, False
         delay_s = min(cost_s / self._share, self._max_delay_s)
-        if delay_s >= _WORTH_A_TIMER_S:
+        if delay_s >= _WORTH_A_TIMER_S and not more:
             self._loop.remove_reader(self._descriptor)
             self._timer = self._loop.call_later(delay_s, self._resume)
 

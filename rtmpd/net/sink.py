@@ -15,8 +15,8 @@ from rtmpd.live.subscription import Cursor
 class SinkOwner(Protocol):
     """Who is told what becomes of a sink."""
 
-    def on_readable(self) -> None:
-        """The socket has something to read, or an error to report."""
+    def on_readable(self) -> bool:
+        """The socket has something to read, or an error to report; whether there is more to read."""
 
     def on_writable(self) -> None:
         """A full socket has room again."""

@@ -14,8 +14,11 @@ from typing import Protocol
 
 MAX_RECORD_BATCH_BYTES = 64 * 1024
 """Plaintext encrypted at a time: a record that is partly written cannot be taken back, so the cursor has moved."""
-_CIPHERTEXT = bytearray(64 * 1024)
-"""Read into by all connections in turn: it is emptied before the next one reads."""
+_CIPHERTEXT = bytearray(32 * 1024)
+"""
+Read into by all connections in turn: it is emptied before the next one reads. With the record of 16 KB that may have
+been incomplete it fits the buffer that plaintext is read into, so none is left where the poller cannot see it.
+"""
 _LONGEST_TIMEOUT_MS = 0x7FFF_FFFF
 NOTSENT_LOWAT_BYTES = 128 * 1024
 """Without it the kernel hides 4 MB, 16 s of lag, for each player that stalls."""

@@ -30,7 +30,7 @@ from rtmpd.session import exchange, stream_commands
 from rtmpd.session.dialogue import NOT_PUBLISHING, Dialogue
 from rtmpd.session.events import Event, Terminated
 from rtmpd.session.limits import Limits, body_limits
-from rtmpd.session.states import ConnectionState
+from rtmpd.session.states import PLAY_STATES, ConnectionState
 from rtmpd.wire.chunk_reader import ChunkReader
 from rtmpd.wire.handshake import ServerHandshake
 from rtmpd.wire.messages import AUDIO, VIDEO, Message, encode_acknowledgement
@@ -252,6 +252,12 @@ class ServerSession:
         """
         stream_commands.finish_play(self._dialogue, message_stream_id, reason, now)
         self._stop_reading_if_over()
+
+    @property
+    def plays(self) -> bool:
+        """Whether a play goes on, or was asked for; events that end it may still have to be acted on."""
+        stream = self._dialogue.streams.get(1)
+        return stream is not None and stream.state in PLAY_STATES
 
     @property
     def description(self) -> Description:

@@ -83,6 +83,17 @@ def _find_body(view: memoryview, at: int, fmt: int) -> int:
     return body_at if body_at <= len(view) else _INCOMPLETE
 
 
+def _join(chunks: memoryview, chunk_size: int, csid: int) -> bytes | None:
+    """Take the headers out of a message that is all there; None if other chunks stand between its own."""
+    step = chunk_size + 1
+    headers = chunks[chunk_size::step].tobytes()
+    if headers != _CONTINUATIONS[csid] * len(headers):
+        return None
+    payload = bytearray(chunks)
+    del payload[chunk_size::step]
+    return bytes(payload)
+
+
 class _ChunkStream:
     """What the headers of one chunk stream id leave for the next header, and the message under way on it."""
 
@@ -241,18 +252,19 @@ class ChunkReader:
                 stream.timestamp_ms = stream.timestamp_ms + stream.delta_ms & _MASK
             length = stream.length
             type_id = stream.type_id
-            stop = body_at + length
-            if (
-                stop > end
-                or length > self.chunk_size
-                or length > self._body_limits[type_id]
-                or length > self._room
-                or type_id <= ABORT
-            ):
+            chunk_size = self.chunk_size
+            stop = body_at + length if length <= chunk_size else body_at + length + (length - 1) // chunk_size
+            body = None
+            if stop <= end and length <= self._body_limits[type_id] and length <= self._room and type_id > ABORT:
+                if length <= chunk_size:
+                    body = view[body_at:stop].tobytes()
+                elif not stream.extension:
+                    body = _join(view[body_at:stop], chunk_size, stream.csid)
+            if body is None:
                 self._begin(stream, origin + position)
                 position = self._read_body(stream, view, body_at, origin, messages)
                 continue
-            fields = (type_id, stream.timestamp_ms, stream.message_stream_id, view[body_at:stop].tobytes(), stream.csid)
+            fields = (type_id, stream.timestamp_ms, stream.message_stream_id, body, stream.csid)
             messages.append(_new_tuple(Message, fields))
             position = stop
 

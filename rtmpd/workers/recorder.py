@@ -67,18 +67,11 @@ class StreamRecorder:
         """The stream's."""
         return self._stream.path
 
-    def on_readable(self) -> None:
+    def on_readable(self) -> bool:
         """Notice that the worker has closed its end; what that means is told by its events."""
-        if not self._fed:
-            return
-        try:
-            if self._recording.feed.recv(_PROBE_BYTES):
-                return
-        except BlockingIOError:
-            return
-        except OSError:
-            pass
-        self._let_go()
+        if self._fed and self._is_hung_up():
+            self._let_go()
+        return False
 
     def on_writable(self) -> None:
         """Go on feeding."""
@@ -120,6 +113,14 @@ class StreamRecorder:
             self._sink.start_at_key_frame(key_frame)
         self._sink.ending = ending
         self._recorder.fanout.serve(self._sink)
+
+    def _is_hung_up(self) -> bool:
+        try:
+            return not self._recording.feed.recv(_PROBE_BYTES)
+        except BlockingIOError:
+            return False
+        except OSError:
+            return True
 
     def _open(self) -> None:
         self._sequence += 1

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from rtmpd.config import validate
-from rtmpd.control.policy import ConfiguredPolicy
+from rtmpd.control.policy import ConfiguredPolicy, StoppingPolicy
 from rtmpd.errors import Refused
 from rtmpd.live.registry import Takeover
 from rtmpd.session.events import PlayRequested, PublishRequested
@@ -60,3 +60,10 @@ async def test_unknown_application_is_refused_by_name():
         await policy().admit_publisher(publish(app="other"), "192.0.2.1")
     with pytest.raises(Refused, match="no application 'other'"):
         await policy().admit_player(play(app="other"), "192.0.2.1")
+
+
+async def test_stopping_server_admits_nobody():
+    with pytest.raises(Refused, match="the server is stopping"):
+        await StoppingPolicy().admit_publisher(publish(), "192.0.2.1")
+    with pytest.raises(Refused, match="the server is stopping"):
+        await StoppingPolicy().admit_player(play(), "192.0.2.1")

@@ -21,7 +21,7 @@ takeover = "never"
 [apps.keyed]
 publish_key = "right"
 """
-PICTURES = 50
+PICTURES = 30
 
 
 @pytest.fixture(scope="module")
@@ -45,9 +45,9 @@ def test_rtmpdump_plays_to_the_end(server, sources, tmp_path):
         LivePublisher(server.address, "dump", sources.tags("long")) as publisher,
         clients.rtmpdump_player(server.url("live/dump"), path) as player,
     ):
-        publisher.wait_until_sent(1_500)
+        publisher.wait_until_sent(500)
         player.wait_for_line("Starting Live Stream")
-        publisher.wait_until_sent(publisher.sent_ms + 1_000)
+        publisher.wait_until_sent(publisher.sent_ms + 800)
         publisher.finish()
         assert player.wait() == 0
 
@@ -62,7 +62,7 @@ def test_gstreamer_plays_to_the_end(server, sources, tmp_path):
         clients.gstreamer_player(server.url("live/gst-play"), path) as player,
     ):
         player.wait_for_line("Setting pipeline to PLAYING")
-        publisher.wait_until_sent(publisher.sent_ms + 1_500)
+        publisher.wait_until_sent(publisher.sent_ms + 1_000)
         publisher.finish()
         assert player.wait() == 0
 

@@ -27,8 +27,7 @@ def test_the_demo_serves_a_picture_at_the_url_that_it_prints(directory):
 def test_the_demo_goes_on_when_its_publisher_dies(directory):
     with Server(directory, verb="demo") as server:
         server.wait_for("publish started")
-        (publisher,) = server.children()
-        os.kill(publisher, signal.SIGKILL)
+        os.kill(server.child("rtmpd.demo"), signal.SIGKILL)
 
         server.wait_for("the demo's publisher ended")
         server.wait_for("publish started", count=2)

@@ -27,6 +27,8 @@ takeover = "never"
 takeover = "always"
 [apps.keyed]
 publish_key = ["one", "two"]
+[limits]
+linger_s = 0.1
 """
 OTHER_ADDRESS = "127.0.0.2"
 

@@ -10,13 +10,14 @@ from tests.helpers.server import Server
 
 pytestmark = pytest.mark.e2e
 
+CONFIG = '[apps.live]\nrecord = "auto"\n[limits]\nlinger_s = 0.1\n'
 BEFORE_MS = 2_000
 EDGES = {"0xFFFFFF ms": 0xFFFFFF, "2^31 ms": 2**31, "2^32 ms": 2**32}
 
 
 @pytest.fixture(scope="module")
 def server(tmp_path_factory):
-    with Server(tmp_path_factory.mktemp("server"), '[apps.live]\nrecord = "auto"\n') as server:
+    with Server(tmp_path_factory.mktemp("server"), CONFIG) as server:
         yield server
 
 

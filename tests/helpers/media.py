@@ -32,7 +32,7 @@ class Recipe:
     """An encoder's name; empty for none."""
     video_options: tuple[tuple[str, str], ...] = ()
     audio: str = ""
-    seconds: int = 4
+    seconds: int = 3
 
 
 _X264 = (("preset", "veryfast"), ("bf", "2"), ("sc_threshold", "0"))

@@ -178,10 +178,14 @@ class Server(Program):
         text = Path(f"/proc/{self.pid}/task/{self.pid}/children").read_text()
         return [int(pid) for pid in text.split()]
 
+    def child(self, module: str) -> int:
+        """The process id of the one child that runs a module."""
+        (child,) = (pid for pid in self.children() if module.encode() in _command_line(pid))
+        return child
+
     def media_worker(self) -> int:
         """The process id of its one media worker."""
-        (worker,) = (pid for pid in self.children() if b"rtmpd.workers.process" in _command_line(pid))
-        return worker
+        return self.child("rtmpd.workers.process")
 
     def resident_bytes(self) -> int:
         """Memory of the process alone."""

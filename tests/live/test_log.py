@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from rtmpd.live.headers import Headers
-from rtmpd.live.log import CHUNK_FORM, FLV_FORM, OUT_CHUNK_SIZE, SEGMENT_BYTES, Log, Retention
+from rtmpd.live.log import CHUNK_FORM, ENTRY_COST_BYTES, FLV_FORM, OUT_CHUNK_SIZE, SEGMENT_BYTES, Log, Retention
 from rtmpd.media.tags import KEY_FRAME
 from rtmpd.wire.chunk_reader import ChunkReader
 from rtmpd.wire.flv import TagReader
@@ -152,6 +152,16 @@ def test_trim_bounds_the_bytes():
     assert log.is_boundary(log.start)
 
 
+def test_trim_counts_what_the_index_costs():
+    log = make_log(bytes_=50_000)
+    for number in range(5000):
+        add(log, number, b"\x27\x01x")
+        log.trim_if_due(0.0)
+
+    assert len(log._entries) - log._first <= 50_000 // ENTRY_COST_BYTES
+    assert log.end > log.start
+
+
 def test_trim_if_due_waits_a_second_while_the_log_is_small():
     log = make_log(seconds=0.5)
     add(log, 0, now=100.0)
@@ -184,6 +194,19 @@ def test_memory_is_given_back_segment_by_segment():
 
     assert sum(len(segment.data) for segment in log._segments) <= 6 * SEGMENT_BYTES
     assert len(log._entries) < 1500
+
+
+def test_segments_are_used_again_without_showing_old_bytes():
+    first = make_log(bytes_=SEGMENT_BYTES)
+    for number in range(100):
+        add(first, number, b"\x27\x01" + b"old" * 10_000)
+        first.trim_if_due(0.0)
+    second = make_log()
+    for number in range(20):
+        add(second, number, b"\x27\x01" + bytes([number]) * 20_000)
+
+    assert [message.body[2] for message in parse_chunks(read_all(second))] == list(range(20))
+    assert len(second.view(0)) < SEGMENT_BYTES
 
 
 def test_messages_reads_back_entries_with_their_bodies():

@@ -10,7 +10,9 @@ import pytest
 
 from rtmpd.live.stream import StreamState
 from rtmpd.session.limits import Limits
-from rtmpd.wire.messages import USER_CONTROL
+from rtmpd.wire.chunk_writer import encode_message
+from rtmpd.wire.commands import encode_command
+from rtmpd.wire.messages import COMMAND_AMF0, USER_CONTROL, Message
 from tests.helpers.live import audio_frame, inter_frame, key_frame, metadata, video_header
 from tests.helpers.rig import Rig
 
@@ -310,6 +312,55 @@ async def test_player_stays_when_another_publisher_takes_over():
         received = await player.media(4)
 
     assert received[-1].timestamp_ms > 0
+
+
+async def command_in_one_piece(client, *commands):
+    """Send several commands so that they arrive together."""
+    data = b""
+    for name, transaction_id, values, message_stream_id in commands:
+        body = encode_command(name, transaction_id, *values)
+        data += encode_message(Message(COMMAND_AMF0, 0, message_stream_id, body, 3), 128)
+    await client.send_bytes(data)
+
+
+async def test_two_requests_that_arrive_together_are_both_answered():
+    async with Rig() as rig:
+        client = rig.connect()
+        await client.open()
+        await client.command("createStream", 3, None)
+        await client.response("_result")
+        await command_in_one_piece(
+            client, ("publish", 0, (None, "a", "live"), 1), ("publish", 0, (None, "b", "live"), 2)
+        )
+        await client.status("NetStream.Publish.Start")
+        await client.status("NetStream.Publish.Start")
+        assert len(rig.services.registry) == 2
+
+
+async def test_connection_cannot_take_a_stream_over_from_itself():
+    async with Rig() as rig:
+        client = await rig.publisher()
+        await client.command("createStream", 3, None)
+        await client.response("_result")
+        await client.command("publish", 0, None, "s", "live", message_stream_id=2)
+        await client.status("NetStream.Publish.BadName")
+        assert rig.closed() == []
+
+
+async def test_connection_may_end_its_own_stream_and_its_play_of_it_at_once():
+    async with Rig() as rig:
+        client = rig.connect()
+        await client.open()
+        await client.command("createStream", 3, None)
+        await client.response("_result")
+        await client.command("publish", 0, None, "s", "live", message_stream_id=2)
+        await client.status("NetStream.Publish.Start")
+        await client.play("s")
+        await command_in_one_piece(client, ("deleteStream", 0, (None, 2.0), 0), ("deleteStream", 0, (None, 1.0), 0))
+        await client.ping()
+        assert len(rig.services.registry) == 0
+
+    assert not [line for line in rig.lines if line["event"] == "internal error"]
 
 
 async def test_publisher_of_jumping_timestamps_is_reported_once_a_second():

@@ -100,3 +100,33 @@ async def test_poller_can_be_closed_in_a_pause():
         await until(lambda: owner.heard)
     await asyncio.sleep(0.02)
     assert len(owner.heard) == 1
+
+
+async def test_socket_that_always_has_more_does_not_keep_the_others_from_being_served():
+    with Sockets(slice_s=0.0) as sockets:
+        order = []
+
+        def reads(number):
+            def read():
+                order.append(number)
+                pairs[number][0].socket.recv(1)
+                return True
+
+            return read
+
+        pairs = [sockets.pair() for _ in range(5)]
+        for number, (owner, theirs) in enumerate(pairs):
+            owner.on_readable = reads(number)
+            theirs.send(bytes(100_000 if number == 0 else 1))
+        await until(lambda: set(order) == set(range(5)))
+
+    assert max(order.index(number) for number in range(5)) <= 10
+
+
+async def test_there_is_no_pause_while_somebody_has_more_to_read():
+    with Sockets(share=1e-9, max_delay_s=5.0) as sockets:
+        owner, theirs = sockets.pair()
+        read = owner.on_readable
+        owner.on_readable = lambda: read() is None and len(owner.heard) < 3
+        theirs.send(bytes(250))
+        await until(lambda: len(owner.heard) == 3)

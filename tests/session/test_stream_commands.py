@@ -183,3 +183,14 @@ def test_deciding_after_the_end_is_our_mistake():
     script.closes()
     with pytest.raises(UsageError, match="does not exist"):
         script.session.accept_publish(1, script.now)
+
+
+def test_a_session_says_whether_it_plays(script):
+    assert not script.session.plays
+    script.plays()
+    assert script.session.plays
+    script.decides("finish_play", 1, reason="over")
+    assert not script.session.plays
+    script.sent("1: onStatus 0 status NetStream.Play.UnpublishNotify", "stream eof 1")
+    script.closes()
+    script.reported(Terminated("play finished: over"))

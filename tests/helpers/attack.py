@@ -1,0 +1,419 @@
+"""
+Attacks on a real server over real sockets, beside a witness who must notice nothing.
+
+Every attacker has an address of its own (127.0.0.0/8 is all ours), so that its line in the log is known from all others.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import itertools
+import re
+import socket
+import struct
+import threading
+import time
+from collections import Counter
+from pathlib import Path
+from typing import NamedTuple
+
+from rtmpd.wire.chunk_reader import ChunkReader
+from rtmpd.wire.chunk_writer import encode_message
+from rtmpd.wire.messages import AUDIO, DATA_AMF0, PING_REQUEST, VIDEO, Message, encode_user_control
+from tests.helpers.chunks import NO_LIMITS
+from tests.helpers.processes import PATIENCE_S, wait_until
+from tests.helpers.rtmp_client import Closed, Connection
+from tests.helpers.server import Server
+from tests.helpers.transcript import HANDSHAKE, command, describe
+
+CONFIG = """
+[limits]
+handshaking = 600
+handshaking_per_address = 200
+handshake_s = 1
+connect_s = 1
+command_s = 2
+publisher_idle_s = 2
+linger_s = 0.05
+stray_bytes = 1_000_000
+[players]
+lag_limit_s = 2
+wait_s = 2
+[apps.live]
+grace_s = 0
+[apps.recorded]
+record = "auto"
+grace_s = 0
+"""
+"""Deadlines as short as a busy machine allows; everything else as it is by default."""
+WITNESS = "witness"
+UNDISTURBED_S = 1.0
+"""The longest that a frame of the witness may take. Some 50 ms are usual beside attackers that share its interpreter."""
+GROWTH_BYTES = 160 << 20
+"""Memory of the server after all attacks of a file, beyond that before: spare segments, and the allocator's slack."""
+PEAK_BYTES = 400 << 20
+"""The same at any moment: two messages of 16 MiB under way, logs of 16 MiB, and the index of a log of tiny messages."""
+WORKER_GROWTH_BYTES = 200 << 20
+"""The same of the media worker: its queue takes 64 MiB of each recording."""
+_FRAME_S = 0.02
+_GROUP = 25
+_HEADER = bytes.fromhex("170000000001640014ffe10000010000")
+_MEDIA = (AUDIO, VIDEO, DATA_AMF0)
+
+
+class Attack(NamedTuple):
+    """What is sent, and what must come of it: a row of a table."""
+
+    cases: str
+    """Numbers of protocol.md, section 8.2, with "_" between them."""
+    name: str
+    state: str
+    """How far the attacker's session has come; a name of `STATES`."""
+    data: bytes
+    ends: str = ""
+    """A pattern for the reason in the log; empty where the session goes on."""
+    fault: int | None = None
+    """Where in `data` the fault lies: the offset that the log must name."""
+    answers: tuple[str, ...] = ()
+    """What the server says to it, where the session goes on."""
+
+    @property
+    def id(self) -> str:
+        """For the test's id: the cases first."""
+        return f"{self.cases} {self.name}"
+
+
+def wire(*messages: Message, chunk_size: int = 128) -> bytes:
+    """Write messages as a plain client would."""
+    return b"".join(encode_message(message, chunk_size) for message in messages)
+
+
+def memory_bytes(pid: int) -> tuple[int, int]:
+    """What a process holds in memory, and the most that it ever held."""
+    status = Path(f"/proc/{pid}/status").read_text()
+    resident, peak = (int(re.search(rf"{field}:\s+(\d+) kB", status)[1]) for field in ("VmRSS", "VmHWM"))
+    return resident << 10, peak << 10
+
+
+class Attacker:
+    """A client that sends any bytes, and knows what the server answered and logged; to be used as a context manager."""
+
+    def __init__(self, server: Server, source: str, receive_buffer_bytes: int | None = None) -> None:
+        """
+        Open a TCP connection.
+
+        Args:
+            server: the victim.
+            source: our own address, used by nobody else.
+            receive_buffer_bytes: what the kernel may keep for us; its own choice if not given.
+        """
+        self.server = server
+        self.source = source
+        self.sent_bytes = 0
+        self.received_bytes = 0
+        self.said: list[str] = []
+        """What the server said, as `tests.helpers.transcript` puts it, without media."""
+        self.media: list[Message] = []
+        self._pings = itertools.count(1)
+        self._reader = ChunkReader(body_limits=NO_LIMITS)
+        self._socket = socket.socket()
+        try:
+            self._socket.settimeout(PATIENCE_S)
+            if receive_buffer_bytes is not None:
+                self._socket.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, receive_buffer_bytes)
+            self._socket.bind((source, 0))
+            self._socket.connect(server.address)
+            self._socket.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        except BaseException:
+            self._socket.close()
+            raise
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, *_error) -> None:
+        self._socket.close()
+
+    # How far the session has come
+
+    def shake_hands(self) -> Attacker:
+        """Shake hands; returns itself, as the next four."""
+        self.send(HANDSHAKE)
+        self.receive_exactly(len(HANDSHAKE))
+        return self
+
+    def connect(self, app: str = "live") -> Attacker:
+        """Name the application and make a stream."""
+        self.shake_hands()
+        self.send(wire(command("connect", 1, {"app": app}), command("createStream", 2)))
+        self.wait_for("_result 2 1")
+        return self
+
+    def publish(self, name: str, app: str = "live") -> Attacker:
+        """Publish."""
+        self.connect(app)
+        self.send(wire(command("publish", 3, None, name, "live", msid=1)))
+        self.wait_for("1: onStatus 0 status NetStream.Publish.Start")
+        return self
+
+    def play(self, name: str, app: str = "live") -> Attacker:
+        """Play what is published or comes soon, and do not wait for it."""
+        self.connect(app)
+        self.send(wire(command("play", 3, None, name, msid=1)))
+        return self
+
+    def reach(self, state: str) -> Attacker:
+        """Come to one of `STATES`, and forget what was said on the way."""
+        STATES[state](self)
+        self.said.clear()
+        return self
+
+    # Sending
+
+    def send(self, data: bytes) -> None:
+        """Send, as far as the server takes it before it closes the connection."""
+        try:
+            self._socket.sendall(data)
+        except (BrokenPipeError, ConnectionResetError):
+            return
+        self.sent_bytes += len(data)
+
+    def ping(self) -> None:
+        """See that the session goes on, and has taken in all that was sent before."""
+        number = next(self._pings)
+        self.send(wire(encode_user_control(PING_REQUEST, number)))
+        self.wait_for(f"pong {number}")
+        self.said.remove(f"pong {number}")
+
+    def stop_sending(self) -> None:
+        """Close our direction only."""
+        self._socket.shutdown(socket.SHUT_WR)
+
+    def reset(self) -> None:
+        """Leave by a reset."""
+        self._socket.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+        self._socket.close()
+
+    # Receiving
+
+    def receive_bytes(self, size: int = 1 << 18) -> bytes:
+        """Read some bytes; none at the end."""
+        try:
+            data = self._socket.recv(size)
+        except ConnectionResetError:
+            return b""
+        self.received_bytes += len(data)
+        return data
+
+    def receive_exactly(self, size: int) -> bytes:
+        """Read so many bytes."""
+        data = b""
+        while len(data) < size:
+            part = self.receive_bytes(size - len(data))
+            assert part, f"closed after {len(data)} of {size} bytes"
+            data += part
+        return data
+
+    def receive(self) -> bool:
+        """Read what is there; whether it was not the end."""
+        data = self.receive_bytes()
+        messages: list[Message] = []
+        self._reader.feed(data, messages)
+        for message in messages:
+            if message.type_id in _MEDIA:
+                self.media.append(message)
+            else:
+                self.said.append(describe(message))
+        return bool(data)
+
+    def wait_for(self, said: str) -> None:
+        """Read on until the server has said something."""
+        self.receive_until(lambda: said in self.said, said)
+
+    def receive_until(self, reached, what: str) -> None:
+        """Read on until something is true."""
+        while not reached():
+            assert self.receive(), f"closed before {what!r}; said: {self.said}; log: {self.log_line()}"
+
+    def receive_to_end(self) -> None:
+        """Read on until the server closes the connection."""
+        while self.receive():
+            pass
+
+    def log_line(self) -> dict:
+        """Wait for the line that ends the connection in the log."""
+        return self.server.wait_for("closed", address=self.source)
+
+    def ended(self) -> dict:
+        """Wait until the server has closed the connection, and return its line in the log."""
+        self.receive_to_end()
+        return self.log_line()
+
+
+STATES = {
+    "open": lambda attacker: attacker,
+    "shaken": Attacker.shake_hands,
+    "connected": Attacker.connect,
+    "publishing": lambda attacker: attacker.publish(attacker.source),
+    "playing": lambda attacker: (
+        attacker.play(WITNESS).wait_for("1: onStatus 0 status NetStream.Play.Start")
+    ),
+}
+"""How far a session can have come; who publishes uses its address as the name, who plays watches the witness."""
+
+
+class Witness:
+    """A publisher of a numbered frame every 20 ms, and a player who sees that all come, in order and in time."""
+
+    def __init__(self, address: tuple[str, int]) -> None:
+        """
+        Begin.
+
+        Args:
+            address: of the server.
+        """
+        self.worst_s = 0.0
+        """The longest that a frame took, up to the last check."""
+        self._worst_s = 0.0
+        self._sent_s: list[float] = []
+        self._next = -1
+        self._failure: BaseException | None = None
+        self._stop = threading.Event()
+        self._publisher = Connection(address).connect().publish(WITNESS)
+        self._publisher.send_media(VIDEO, 0, _HEADER)
+        self._player = Connection(address).connect().request_play(WITNESS)
+        self._player.wait_for_status("NetStream.Play.Start")
+        self._threads = [threading.Thread(target=self._run, args=(each,)) for each in (self._play, self._publish)]
+        for thread in self._threads:
+            thread.start()
+        wait_until(lambda: self._next > 0 or self._failure, "the first frame of the witness")
+
+    def close(self) -> None:
+        """End, after the last frame."""
+        self._stop.set()
+        self._threads[1].join(PATIENCE_S)
+        with contextlib.suppress(AssertionError):  # told by check()
+            wait_until(lambda: self._next == len(self._sent_s) or self._failure, "the last frame", UNDISTURBED_S)
+        self._player.shut_down()
+        self._threads[0].join(PATIENCE_S)
+        self._player.close()
+        self._publisher.close()
+
+    def check(self) -> None:
+        """See that nothing was missing, broken or late since the last time."""
+        assert self._failure is None, f"the witness: {self._failure!r} at frame {self._next}"
+        pending = self._sent_s[self._next : self._next + 1]
+        late_s = max([self._worst_s, *(time.monotonic() - sent_s for sent_s in pending)])
+        self._worst_s = 0.0
+        self.worst_s = max(self.worst_s, late_s)
+        assert late_s < UNDISTURBED_S, f"a frame of the witness took {late_s:.2f} s"
+
+    def _run(self, work) -> None:
+        try:
+            work()
+        except BaseException as failure:  # noqa: BLE001 - told by check()
+            if not self._stop.is_set():
+                self._failure = failure
+
+    def _publish(self) -> None:
+        while not self._stop.wait(_FRAME_S):
+            number = len(self._sent_s)
+            body = bytes((0x27 if number % _GROUP else 0x17, 1, 0, 0, 0)) + struct.pack(">I", number) + bytes(500)
+            self._sent_s.append(time.monotonic())
+            self._publisher.send_media(VIDEO, number * 20, body)
+
+    def _play(self) -> None:
+        with contextlib.suppress(Closed):
+            while True:
+                message = self._player.receive()
+                if message.type_id == VIDEO and message.body != _HEADER:
+                    self._take(*struct.unpack_from(">I", message.body, 5))
+        assert self._stop.is_set(), "the connection was closed"
+
+    def _take(self, number: int) -> None:
+        assert number == self._next or self._next < 0, f"frame {number} where {self._next} is due"
+        self._next = number + 1
+        self._worst_s = max(self._worst_s, time.monotonic() - self._sent_s[number])
+
+
+class Arena:
+    """A server under attack, its witness, and the account of all connections; to be used as a context manager."""
+
+    def __init__(self, directory: Path, config: str = CONFIG) -> None:
+        """
+        Start the server and the witness.
+
+        Args:
+            directory: for the server.
+            config: TOML.
+        """
+        self.server = Server(directory, config)
+        self._numbers = itertools.count(1)
+        self._sources: list[str] = []
+        self._checked = 0
+
+    def __enter__(self):
+        self.server.__enter__()
+        self.witness = Witness(self.server.address)
+        self.worker = self.server.media_worker()
+        self._files = self.server.open_files()
+        self._memory_bytes, _ = memory_bytes(self.server.pid)
+        self._worker_bytes, _ = memory_bytes(self.worker)
+        return self
+
+    def __exit__(self, *error) -> None:
+        self.witness.close()
+        self.server.__exit__(*error)
+
+    def source(self) -> str:
+        """An address that nobody has used."""
+        number = next(self._numbers)
+        return f"127.{1 + number // 62_500}.{number // 250 % 250}.{1 + number % 250}"
+
+    def attacker(self, state: str = "open", **options) -> Attacker:
+        """
+        Send somebody.
+
+        Args:
+            state: how far the session comes before the attack.
+            options: of the attacker.
+        """
+        source = self.source()
+        attacker = Attacker(self.server, source, **options)
+        self._sources.append(source)
+        try:
+            return attacker.reach(state)
+        except BaseException:
+            with attacker:
+                raise
+
+    def check(self) -> None:
+        """See that nobody but the attacker was harmed, and that the log has neither errors nor warnings of Python."""
+        new = self.server.log[self._checked :]
+        self._checked += len(new)
+        bad = [line for line in new if line["level"] == "error" or line.get("source")]
+        assert not bad, bad
+        assert not self.server.noise, self.server.noise
+        self.witness.check()
+        assert self.server.media_worker() == self.worker
+
+    def check_for_leaks(self) -> dict[str, int]:
+        """See that all connections have ended with one line each, and gave back their descriptors and memory."""
+        wait_until(lambda: self._closed().keys() >= set(self._sources), "the end of each connection in the log")
+        assert self._closed() == Counter(self._sources)
+        wait_until(lambda: self.server.open_files() <= self._files, f"{self._files} open files as before")
+        resident, peak = memory_bytes(self.server.pid)
+        worker, _ = memory_bytes(self.worker)
+        figures = {
+            "grown": resident - self._memory_bytes,
+            "peak": peak - self._memory_bytes,
+            "worker": worker - self._worker_bytes,
+        }
+        assert figures["grown"] < GROWTH_BYTES, figures
+        assert figures["peak"] < PEAK_BYTES, figures
+        assert figures["worker"] < WORKER_GROWTH_BYTES, figures
+        return figures
+
+    def _closed(self) -> Counter:
+        ours = set(self._sources)
+        return Counter(line["address"] for line in self.server.found("closed") if line["address"] in ours)
