@@ -13,6 +13,7 @@ import logging
 import os
 import sys
 from collections.abc import Iterator, MutableMapping
+from pathlib import Path
 from typing import Any, TextIO
 
 
@@ -65,7 +66,7 @@ def configure(level: str | None = None, stream: TextIO | None = None) -> None:
     inherited = os.environ.get(LEVEL_VARIABLE, "")
     level = level or (inherited if inherited in LEVELS else "info")
     os.environ[LEVEL_VARIABLE] = level
-    stream = stream or sys.stderr
+    stream = stream or sys.stderr or _nowhere()
     structlog.configure(
         processors=[
             structlog.contextvars.merge_contextvars,
@@ -79,6 +80,11 @@ def configure(level: str | None = None, stream: TextIO | None = None) -> None:
     )
     logging.basicConfig(level=logging.WARNING, handlers=[_Bridge()], force=True)
     logging.captureWarnings(capture=True)
+
+
+def _nowhere() -> TextIO:
+    """Where lines go when standard error was closed before we started (`2>&-`)."""
+    return Path(os.devnull).open("w", encoding="utf-8")
 
 
 def escaped(text: str) -> str:

@@ -173,3 +173,9 @@ def test_rich_can_still_be_imported_afterwards():
     program = "import rtmpd.logs, rich"
 
     assert subprocess.run([sys.executable, "-c", program], check=False).returncode == 0
+
+
+def test_a_closed_standard_error_is_no_reason_not_to_run():
+    program = "import rtmpd.logs as logs; logs.configure(); logs.get_logger().info('x'); print('fine')"
+    command = ["/bin/sh", "-c", f'exec "{sys.executable}" -c "{program}" 2>&-']
+    assert subprocess.run(command, stdout=subprocess.PIPE, check=True, text=True).stdout == "fine\n"
