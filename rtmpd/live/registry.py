@@ -143,8 +143,9 @@ class Registry:
         self._forget_if_unused(stream)
 
     def _forget_if_unused(self, stream: Stream) -> None:
-        if stream.state is StreamState.IDLE and not stream.members:
-            self._streams.pop((stream.app, stream.name), None)
+        key = (stream.app, stream.name)
+        if stream.state is StreamState.IDLE and not stream.members and self._streams.get(key) is stream:
+            del self._streams[key]
 
 
 def _may_take_over(held: Publication, identity: str, takeover: Takeover) -> bool:

@@ -198,8 +198,13 @@ class Stream:
         self.ends_at_s = ends_at_s
 
     def end(self, reason: str) -> None:
-        """End this life of the stream; players read what is left and hear of the end."""
-        members = list(self.members)
+        """
+        End this life of the stream and dismiss its members.
+
+        They read what is left of the log before they go; a publisher that comes meanwhile begins another life, which
+        is none of theirs.
+        """
+        members, self.members = self.members, {}
         for member in members:
             member.stream_ended(self, reason)
         self._reset()

@@ -14,8 +14,11 @@ import struct
 import threading
 import time
 from collections import Counter
+from collections.abc import Iterable
 from pathlib import Path
 from typing import NamedTuple
+
+import pytest
 
 from rtmpd.wire.chunk_reader import ChunkReader
 from rtmpd.wire.chunk_writer import encode_message
@@ -77,10 +80,11 @@ class Attack(NamedTuple):
     answers: tuple[str, ...] = ()
     """What the server says to it, where the session goes on."""
 
-    @property
-    def id(self) -> str:
-        """For the test's id: the cases first."""
-        return f"{self.cases} {self.name}"
+
+
+def table(rows: Iterable[Attack]) -> pytest.MarkDecorator:
+    """Make a test of each row, whose id begins with its cases."""
+    return pytest.mark.parametrize("attack", [pytest.param(row, id=f"{row.cases} {row.name}") for row in rows])
 
 
 def wire(*messages: Message, chunk_size: int = 128) -> bytes:
@@ -235,18 +239,14 @@ class Attacker:
         while not reached():
             assert self.receive(), f"closed before {what!r}; said: {self.said}; log: {self.log_line()}"
 
-    def receive_to_end(self) -> None:
-        """Read on until the server closes the connection."""
-        while self.receive():
-            pass
-
     def log_line(self) -> dict:
         """Wait for the line that ends the connection in the log."""
         return self.server.wait_for("closed", address=self.source)
 
     def ended(self) -> dict:
         """Wait until the server has closed the connection, and return its line in the log."""
-        self.receive_to_end()
+        while self.receive_bytes():
+            pass
         return self.log_line()
 
 
@@ -386,6 +386,23 @@ class Arena:
         except BaseException:
             with attacker:
                 raise
+
+    def goes_on(self, attack: Attack) -> None:
+        """See that a session survives an attack, and says to it what it should."""
+        with self.attacker(attack.state) as attacker:
+            attacker.send(attack.data)
+            attacker.ping()
+            assert tuple(attacker.said) == attack.answers
+
+    def ends(self, attack: Attack) -> None:
+        """See that a session ends by an attack, with a line in the log that says why and, where that is known, where."""
+        with self.attacker(attack.state) as attacker:
+            before = attacker.sent_bytes
+            attacker.send(attack.data)
+            line = attacker.ended()
+        where = "" if attack.fault is None else rf" at byte {before + attack.fault}( \([0-9a-f ]+\))?"
+        assert re.fullmatch(attack.ends + where, line["reason"])
+        assert line["bytes_in"] <= before + len(attack.data)
 
     def check(self) -> None:
         """See that nobody but the attacker was harmed, and that the log has neither errors nor warnings of Python."""

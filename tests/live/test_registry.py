@@ -109,6 +109,18 @@ def test_a_publisher_that_has_finished_ends_its_stream_at_once():
     assert member.heard == ["started", "ended: unpublished"]
 
 
+def test_member_that_still_reads_an_ended_stream_has_no_part_in_its_next_life():
+    registry = new_registry()
+    member = Member()
+    old = registry.join("live", "s", member)
+    registry.unpublish(publish_to(registry), "first", None)
+    again = publish_to(registry)
+    registry.leave(old, member)
+
+    assert member.heard == ["started", "ended: first"]
+    assert registry.find("live", "s") is again.stream
+
+
 def test_streams_that_nobody_holds_or_waits_for_are_forgotten():
     registry = new_registry()
     member = Member()

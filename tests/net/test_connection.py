@@ -59,6 +59,26 @@ async def test_publisher_that_finishes_ends_its_players_who_are_told_and_then_cl
     assert rig.services.registry.find("live", "s") is None
 
 
+async def test_player_that_is_behind_reads_the_rest_of_an_ended_stream_while_the_next_one_begins():
+    async with Rig() as rig:
+        publisher = await rig.publisher()
+        await publisher.send(video_header(), key_frame(0))
+        player = await rig.player()
+        await player.media(2)
+        player.pause_reading()
+        await publisher.send(*(inter_frame(40 * number, size=100_000) for number in range(1, 60)))
+        await rig.until(lambda: rig.services.fanout._blocked)
+        await publisher.command("deleteStream", 4, None, 1.0)
+        await rig.until(lambda: rig.services.registry.find("live", "s") is None)
+        await rig.publisher()
+        player.resume_reading()
+        received = await player.media(61)
+        await player.status("NetStream.Play.UnpublishNotify")
+
+    assert received[-1].timestamp_ms == 40 * 59
+    assert not [line for line in rig.lines if line["event"] == "internal error"]
+
+
 async def test_publisher_that_drops_leaves_its_players_until_it_returns():
     async with Rig() as rig:
         publisher = await rig.publisher()
