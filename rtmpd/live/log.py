@@ -22,7 +22,7 @@ segments.
 from __future__ import annotations
 
 from bisect import bisect_left, bisect_right
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from itertools import islice
 from struct import Struct
@@ -136,6 +136,10 @@ class Retention:
     """Kept even when the key frames would allow less: what a recorder may lag behind."""
 
 
+LogMessage = tuple[int, int, bytes, int]
+"""Type id, unwrapped time (ms), body, flags. A plain tuple: one is made for every message of every publisher."""
+
+
 class Entry(NamedTuple):
     """Where a message lies in the log."""
 
@@ -208,7 +212,7 @@ class _Pool:
                 self._free.append(segment)
 
 
-_pool = _Pool(most=64)
+_pool = _Pool(most=256)
 
 
 class Log:
@@ -251,31 +255,41 @@ class Log:
     def append(
         self, type_id: int, timestamp_ms: int, body: bytes, flags: int, headers: Headers, arrived_s: float
     ) -> None:
+        """Serialise one message behind the last; see `extend`."""
+        self.extend(((type_id, timestamp_ms, body, flags),), headers, arrived_s)
+
+    def extend(self, messages: Sequence[LogMessage], headers: Headers, arrived_s: float) -> None:
         """
-        Serialise one message behind the last.
+        Serialise messages behind the last.
+
+        A run at a time: for the 7 messages that a read of one of 200 publishers finds, the calls and look-ups of doing
+        it one by one cost a quarter of the whole.
 
         Args:
-            type_id: 8, 9 or 18.
-            timestamp_ms: unwrapped, 64 bits.
-            body: the message's body.
-            flags: of `rtmpd.media.tags.classify`.
-            headers: in force at this message; kept for key frames only.
-            arrived_s: when it came, for the retention by time.
+            messages: type id (8, 9 or 18), unwrapped time (ms, 64 bits), body and flags of
+                `rtmpd.media.tags.classify` of each.
+            headers: in force at them; kept for key frames only.
+            arrived_s: when they came, for the retention by time.
         """
-        framed = self.form.frame(type_id, timestamp_ms, body)
-        size = len(framed)
+        frame = self.form.frame
+        remember = self._entries.append
         segment = self._last
         filled = segment.filled
-        if filled + size > len(segment.data):
-            segment = self._add_segment(size)
-            filled = 0
-        segment.data[filled : filled + size] = framed
-        segment.filled = filled + size
         position = self.end
-        self._entries.append(_new_tuple(Entry, (position, type_id, timestamp_ms, flags, arrived_s)))
-        if flags & KEY_FRAME:
-            self._key_frames.append(KeyFrame(position, timestamp_ms, headers))
-        self.end = position + size
+        for type_id, timestamp_ms, body, flags in messages:
+            framed = frame(type_id, timestamp_ms, body)
+            size = len(framed)
+            if filled + size > len(segment.data):
+                segment = self._add_segment(position, size)
+                filled = 0
+            segment.data[filled : filled + size] = framed
+            filled += size
+            segment.filled = filled
+            remember(_new_tuple(Entry, (position, type_id, timestamp_ms, flags, arrived_s)))
+            if flags & KEY_FRAME:
+                self._key_frames.append(KeyFrame(position, timestamp_ms, headers))
+            position += size
+        self.end = position
 
     def view(self, position: int) -> memoryview:
         """
@@ -410,7 +424,7 @@ class Log:
         _pool.give_back(self._segments[:whole])
         del self._segments[:whole]
 
-    def _add_segment(self, size: int) -> _Segment:
-        self._last = _pool.take(self.end, size)
+    def _add_segment(self, start: int, size: int) -> _Segment:
+        self._last = _pool.take(start, size)
         self._segments.append(self._last)
         return self._last

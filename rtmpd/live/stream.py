@@ -8,12 +8,12 @@ where the wall clock says that the stream should be.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from enum import Enum
 from typing import Protocol
 
 from rtmpd.live.headers import METADATA_MS, Headers
-from rtmpd.live.log import CHUNK_FORM, FLV_FORM, Form, Log, Retention
+from rtmpd.live.log import CHUNK_FORM, FLV_FORM, Form, Log, LogMessage, Retention
 from rtmpd.live.subscription import Cursor
 from rtmpd.media.tags import EMPTY, END_OF_SEQUENCE, KEY_FRAME, SEQUENCE_HEADER, classify, header_slot
 from rtmpd.media.timeline import Jump, Timeline
@@ -22,6 +22,7 @@ from rtmpd.wire.messages import DATA_AMF0, VIDEO, Message
 _METADATA_SLOT = (DATA_AMF0, "onMetaData")
 _ON_METADATA = b"\x02\x00\x0aonMetaData"
 _NOT_A_FRAME = EMPTY | END_OF_SEQUENCE | SEQUENCE_HEADER
+_LONG_AGO_MS = -(1 << 62)
 AUDIO_ENTRY_INTERVAL_S = 1.0
 """Where there is no video, a player may start at an audio message this often."""
 VIDEO_GONE_S = 10.0
@@ -141,29 +142,29 @@ class Stream:
         else:
             cursor.await_key_frame()
 
-    def write_frame(self, type_id: int, timestamp_ms: int, body: bytes, flags: int, now: float) -> None:
+    def write_frames(self, frames: Sequence[LogMessage], newest_ms: int, now: float, *, has_video: bool) -> None:
         """
-        Append an audio or video frame to every form.
+        Append audio and video frames to every form.
 
         Args:
-            type_id: 8 or 9.
-            timestamp_ms: unwrapped and on this stream's clock.
-            body: the message's body.
-            flags: of `rtmpd.media.tags.classify`.
+            frames: on this stream's clock, at least one.
+            newest_ms: the latest of their times.
             now: seconds.
+            has_video: whether there is a video frame among them.
         """
-        if timestamp_ms > self._last_timestamp_ms:  # noqa: PLR1730 - max() takes three times as long
-            self._last_timestamp_ms = timestamp_ms
+        if newest_ms > self._last_timestamp_ms:  # noqa: PLR1730 - max() takes three times as long
+            self._last_timestamp_ms = newest_ms
         self._last_frame_s = now
-        if type_id == VIDEO:
+        if has_video:
             self._last_video_s = now
         elif now - self._last_audio_entry_s >= AUDIO_ENTRY_INTERVAL_S:
             self._last_audio_entry_s = now
             if now - self._last_video_s > VIDEO_GONE_S:
-                flags |= KEY_FRAME
-        self.log.append(type_id, timestamp_ms, body, flags, self.headers, now)
+                type_id, timestamp_ms, body, flags = frames[0]
+                frames = [(type_id, timestamp_ms, body, flags | KEY_FRAME), *frames[1:]]
+        self.log.extend(frames, self.headers, now)
         if self._flv is not None:
-            self._flv.append(type_id, timestamp_ms, body, flags, self.headers, now)
+            self._flv.extend(frames, self.headers, now)
 
     def write_state(self, type_id: int, body: bytes, flags: int, now: float) -> None:
         """Append a message whose own timestamp means nothing, at the time of the newest frame."""
@@ -256,26 +257,47 @@ class Publication:
         return self._timeline.take_jump() if self._timeline.jump is not None else None
 
     def append(self, message: Message, now: float) -> None:
+        """Take one message; see `extend`."""
+        self.extend((message,), now)
+
+    def extend(self, messages: Sequence[Message], now: float) -> None:
         """
-        Take one audio, video or data message.
+        Take audio, video and data messages.
 
         Args:
-            message: as the session passed it on.
+            messages: as the session passed them on.
             now: seconds.
         """
-        type_id, raw_ms, _, body, _ = message
-        stream = self.stream
+        unwrap = self._timeline.unwrap
+        offset_ms = self._offset_ms
+        frames: list[LogMessage] = []
+        newest_ms = _LONG_AGO_MS
+        has_video = False
+        for type_id, raw_ms, _, body, _ in messages:
+            flags = classify(type_id, body) if type_id != DATA_AMF0 else SEQUENCE_HEADER
+            if flags & _NOT_A_FRAME:
+                if frames:
+                    self._write(frames, newest_ms, now, has_video=has_video)
+                    frames = []
+                self._take_state(type_id, body, flags, now)
+                continue
+            timestamp_ms = unwrap(raw_ms)
+            if offset_ms is None:
+                offset_ms = self._offset_ms = self.stream.resume_timestamp_ms(now) - timestamp_ms
+            timestamp_ms += offset_ms
+            newest_ms = max(newest_ms, timestamp_ms)
+            if type_id == VIDEO:
+                has_video = True
+            frames.append((type_id, timestamp_ms, body, flags))
+        if frames:
+            self._write(frames, newest_ms, now, has_video=has_video)
+
+    def _write(self, frames: list[LogMessage], newest_ms: int, now: float, *, has_video: bool) -> None:
+        self.frames += len(frames)
+        self.stream.write_frames(frames, newest_ms, now, has_video=has_video)
+
+    def _take_state(self, type_id: int, body: bytes, flags: int, now: float) -> None:
         if type_id == DATA_AMF0:
-            stream.write_state(type_id, body, 0, now)
-            return
-        flags = classify(type_id, body)
-        if flags & _NOT_A_FRAME:
-            if not flags & EMPTY:
-                stream.write_state(type_id, body, flags, now)
-            return
-        timestamp_ms = self._timeline.unwrap(raw_ms)
-        if self._offset_ms is None:
-            self._offset_ms = stream.resume_timestamp_ms(now) - timestamp_ms
-        timestamp_ms += self._offset_ms
-        self.frames += 1
-        stream.write_frame(type_id, timestamp_ms, body, flags, now)
+            self.stream.write_state(type_id, body, 0, now)
+        elif not flags & EMPTY:
+            self.stream.write_state(type_id, body, flags, now)

@@ -28,6 +28,7 @@ from rtmpd.net.transport import TlsTransport, Transport
 from rtmpd.session.events import (
     Connected,
     Event,
+    MediaRun,
     PauseChanged,
     PlayEnded,
     PlayRequested,
@@ -39,7 +40,6 @@ from rtmpd.session.server import ServerSession
 from rtmpd.wire.handshake import RANDOM_BYTES
 from rtmpd.wire.messages import Message
 
-NO_STREAM = -1
 _BAD_NAME = "NetStream.Publish.BadName"
 _STREAM_NOT_FOUND = "NetStream.Play.StreamNotFound"
 _numbers = itertools.count(1)
@@ -198,49 +198,39 @@ class Connection:
     # The one path: events, flush, timer
 
     def _after(self, events: Sequence[Event], now: float) -> None:
-        message_stream_id = NO_STREAM
-        append: Callable[[Message, float], None] = _drop
-        touched: list[Stream] = []
+        if type(events) is MediaRun and events:
+            # What nearly every read of a publisher comes to; its deadline moves on, and the timer looks by itself.
+            self._take_media(events, now)
+            self._flush()
+            return
         terminated: Terminated | None = None
-        media_only = True
         for event in events:
             if type(event) is Message:
-                if event[2] != message_stream_id:  # by position: names of a tuple's fields cost twice as much
-                    message_stream_id = event[2]
-                    append = self._appender(message_stream_id, touched)
-                append(event, now)
-                continue
-            media_only = False
-            if type(event) is Terminated:
+                self._take_media((event,), now)
+            elif type(event) is Terminated:
                 terminated = event
             else:
                 _HANDLERS[type(event)](self, event, now)
-                message_stream_id = NO_STREAM
             if self._closed:
                 return
-        for stream in touched:
-            self._services.fanout.mark(stream.logs)
-            self._report_jump(stream)
         self._flush()
         if terminated is not None:
             self._close(str(terminated))
-        if not (
-            media_only and events
-        ):  # a publisher's deadline only moves on with its media, and the timer looks again by itself
-            self._arm_timer(now)
+        self._arm_timer(now)
 
-    def _appender(self, message_stream_id: int, touched: list[Stream]) -> Callable[[Message, float], None]:
-        """Find where the media of a message stream go; nowhere, if it lost its stream to another publisher."""
-        publishing = self._publishing.get(message_stream_id)
+    def _take_media(self, messages: Sequence[Message], now: float) -> None:
+        """Append media of one message stream to what it publishes, unless it lost that to another publisher."""
+        publishing = self._publishing.get(messages[0].message_stream_id)
         if publishing is None or not publishing.publication.current:
-            return _drop
-        touched.append(publishing.publication.stream)
-        return publishing.publication.append
+            return
+        publishing.publication.extend(messages, now)
+        stream = publishing.publication.stream
+        self._services.fanout.mark(stream.logs)
+        self._report_jump(publishing.publication)
 
-    def _report_jump(self, stream: Stream) -> None:
+    def _report_jump(self, publication: Publication) -> None:
         """Tell of a jump in the timestamps; it is passed on as it came."""
-        publication = stream.publication
-        if publication is not None and (jump := publication.take_jump()) is not None:
+        if (jump := publication.take_jump()) is not None:
             if self._jumps is None:
                 self._jumps = RateReporter(self._services.log, self._services.loop.time)
             self._jumps.warn("timestamps jump", **self.description, from_ms=jump.from_ms, to_ms=jump.to_ms)
@@ -426,10 +416,6 @@ class Connection:
             "skipped_ms": self._sink.skipped_ms,
             "seconds": round(now - self.accepted_s, 3),
         }
-
-
-def _drop(_message: Message, _now: float) -> None:
-    """Media that nobody is to see."""
 
 
 _HANDLERS: dict[type, Callable[[Connection, Any, float], None]] = {

@@ -60,8 +60,12 @@ class FanOut:
 
     def mark(self, logs: Iterable[Log]) -> None:
         """Say that logs have grown."""
-        self._marked.update(logs)
-        if not self._scheduled:
+        for log in logs:
+            if log.cursors:
+                self._marked.add(log)
+            else:
+                log.trim_if_due(self._loop.time())
+        if self._marked and not self._scheduled:
             self._scheduled = True
             self._schedule()
 

@@ -117,3 +117,13 @@ class Terminated:
 
 
 Event = Message | Connected | PublishRequested | PlayRequested | PublishEnded | PlayEnded | PauseChanged | Terminated
+
+
+class MediaRun(list[Message]):
+    """
+    Nothing but audio and video of one accepted publish, at least one message.
+
+    What `receive_data` nearly always returns for a publisher, named so that its owner need not look at each of them.
+    """
+
+    __slots__ = ()
