@@ -22,7 +22,7 @@ from rtmpd.live.stream import Publication, Stream, StreamState
 from rtmpd.net.decisions import Decisions
 from rtmpd.net.policy import PlayGrant, PublishGrant
 from rtmpd.net.report import RateReporter
-from rtmpd.net.services import Services
+from rtmpd.net.services import RECEIVE_BUFFER_BYTES, Services
 from rtmpd.net.sink import Sink
 from rtmpd.net.transport import TlsTransport, Transport
 from rtmpd.session.events import (
@@ -40,6 +40,9 @@ from rtmpd.session.server import ServerSession
 from rtmpd.wire.handshake import RANDOM_BYTES
 from rtmpd.wire.messages import Message
 
+READ_SLICE_S = 0.005
+"""A read that took longer makes the next one of this connection smaller."""
+LEAST_WINDOW_BYTES = 4096
 _BAD_NAME = "NetStream.Publish.BadName"
 _STREAM_NOT_FOUND = "NetStream.Play.StreamNotFound"
 _numbers = itertools.count(1)
@@ -61,6 +64,7 @@ class Connection:
         "_decisions",
         "_end_reason",
         "_jumps",
+        "_least_window_bytes",
         "_publishing",
         "_received_bytes",
         "_services",
@@ -70,6 +74,7 @@ class Connection:
         "_timer",
         "_transport",
         "_waits_until_s",
+        "_window_bytes",
         "accepted_s",
         "address",
         "number",
@@ -103,6 +108,9 @@ class Connection:
             may_jump=services.may_jump,
             settle=settle,
         )
+        # TLS must be given room for all that it has decrypted: the poller does not see what it keeps.
+        self._least_window_bytes = RECEIVE_BUFFER_BYTES if settle else LEAST_WINDOW_BYTES
+        self._window_bytes = RECEIVE_BUFFER_BYTES
         self._publishing: dict[int, _Publishing] = {}
         self._stream: Stream | None = None
         self._waits_until_s: float | None = None
@@ -137,8 +145,9 @@ class Connection:
     def _read(self) -> bool:
         services = self._services
         now = services.loop.time()
+        window = services.buffer[: self._window_bytes]
         try:
-            size = self._transport.recv_into(services.buffer)
+            size = self._transport.recv_into(window)
         except (BlockingIOError, InterruptedError):
             return False
         except OSError as error:
@@ -149,7 +158,15 @@ class Connection:
             self._after(self._session.receive_data(services.buffer[:size], now), now)
         else:
             self._after(self._session.receive_eof(now), now)
-        return size == len(services.buffer)
+        self._fit_window(services.loop.time() - now)
+        return size == len(window)
+
+    def _fit_window(self, took_s: float) -> None:
+        """Let a peer whose bytes are costly (thousands of tiny messages) have less of each turn, down to 4 KB."""
+        if took_s > READ_SLICE_S:
+            self._window_bytes = max(self._window_bytes // 2, self._least_window_bytes)
+        elif self._window_bytes < RECEIVE_BUFFER_BYTES:
+            self._window_bytes *= 2
 
     def on_writable(self) -> None:
         """Go on writing to a socket that was full."""

@@ -19,7 +19,7 @@ from typing import cast
 
 from rtmpd.live.log import Log
 from rtmpd.net.poller import Poller
-from rtmpd.net.sink import Sink
+from rtmpd.net.sink import NOBODY, Sink
 
 _CLOCK_EVERY = 64
 """Sinks between two looks at the clock: 64 sends take about 0.5 ms."""
@@ -79,6 +79,7 @@ class FanOut:
     def forget(self, sink: Sink) -> None:
         """Stop serving a sink whose socket is about to be closed."""
         sink.detach()
+        sink.owner = NOBODY
         self._blocked.discard(sink)
 
     def cut_off_stalled(self, now: float) -> None:
@@ -219,8 +220,9 @@ class FanOut:
             self._poller.watch(sink.descriptor, sink.owner, writable=False)
 
     def _lose(self, sink: Sink, reason: str) -> None:
+        owner = sink.owner
         self.forget(sink)
-        sink.owner.on_lost(reason)
+        owner.on_lost(reason)
 
 
 def _reason(error: OSError) -> str:

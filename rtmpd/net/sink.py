@@ -28,6 +28,26 @@ class SinkOwner(Protocol):
         """The socket failed, or the consumer was too slow."""
 
 
+class Nobody:
+    """The owner of a sink that is served no more: without it sink and owner would keep each other, and the log, alive."""
+
+    def on_readable(self) -> bool:
+        """Read nothing."""
+        return False
+
+    def on_writable(self) -> None:
+        """Write nothing."""
+
+    def on_drained(self) -> None:
+        """Care for nothing."""
+
+    def on_lost(self, reason: str) -> None:
+        """Lose nothing."""
+
+
+NOBODY = Nobody()
+
+
 class Sink(Cursor):
     """A cursor with a socket to write to."""
 

@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 import struct
 from itertools import pairwise
 
 import pytest
 
 from rtmpd.live.stream import StreamState
+from rtmpd.net import connection as connection_module
+from rtmpd.net.connection import Connection
+from rtmpd.net.services import RECEIVE_BUFFER_BYTES
 from rtmpd.session.limits import Limits
 from rtmpd.wire.chunk_writer import encode_message
 from rtmpd.wire.commands import encode_command
@@ -381,6 +385,41 @@ async def test_connection_may_end_its_own_stream_and_its_play_of_it_at_once():
         assert len(rig.services.registry) == 0
 
     assert not [line for line in rig.lines if line["event"] == "internal error"]
+
+
+async def test_peer_whose_bytes_are_costly_gets_less_of_each_turn_and_more_again_later(monkeypatch):
+    async with Rig() as rig:
+        publisher = await rig.publisher()
+        connection = publisher.connection
+        monkeypatch.setattr(connection_module, "READ_SLICE_S", -1.0)
+        for _ in range(6):
+            await publisher.ping()
+            publisher.messages.clear()
+        assert connection._window_bytes == connection_module.LEAST_WINDOW_BYTES
+        monkeypatch.undo()
+        for _ in range(6):
+            await publisher.ping()
+            publisher.messages.clear()
+        assert connection._window_bytes == RECEIVE_BUFFER_BYTES
+
+
+async def test_connection_that_has_ended_is_freed_without_the_collector():
+    async with Rig() as rig:
+        publisher = await rig.publisher()
+        await publisher.send(video_header(), key_frame(0))
+        player = await rig.player()
+        await player.media(2)
+        player.close()
+        player.connection = None
+        gc.collect()
+        gc.disable()
+        try:
+            await rig.until(rig.closed)
+            connections = [each for each in gc.get_objects() if type(each) is Connection]
+        finally:
+            gc.enable()
+
+    assert len(connections) == 1
 
 
 async def test_publisher_of_jumping_timestamps_is_reported_once_a_second():

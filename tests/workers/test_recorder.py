@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 import os
 import socket
 from pathlib import Path
@@ -11,6 +12,7 @@ import pytest
 import structlog
 
 from rtmpd.config import validate
+from rtmpd.live.log import Log
 from rtmpd.net.fanout import FanOut, Pace
 from rtmpd.net.poller import Poller
 from rtmpd.wire.flv import TagReader
@@ -175,6 +177,25 @@ async def test_worker_that_dies_after_the_streams_end_leaves_nothing_out_either(
 
     assert [time for time, _ in frames(studio.supervisor.received(1))] == [0, 0, 40]
     assert studio.supervisor.recordings[1][0].feed.fileno() < 0
+
+
+async def test_log_of_a_recorded_stream_is_freed_with_its_recording_without_the_collector(studio):
+    gc.collect()
+    gc.disable()
+    try:
+        before = sum(type(each) is Log for each in gc.get_objects())
+        publication = publish_to(studio.registry)
+        studio.send(publication, video_header(), key_frame(0))
+        studio.registry.unpublish(publication, "done", None)
+        recording = studio.supervisor.recordings[0][0]
+        studio.supervisor.on_event(RecordingEnded(recording))
+        del publication, recording
+        await studio.settle()
+        after = sum(type(each) is Log for each in gc.get_objects())
+    finally:
+        gc.enable()
+
+    assert after == before
 
 
 async def test_recording_that_failed_ends_alone_and_the_stream_goes_on(studio):
