@@ -20,6 +20,8 @@ MAX_HEADER_BYTES = 64 * 1024
 """A larger body is passed on but not kept for late joiners: no real configuration comes near it."""
 METADATA_MS = 0
 """Time of every onMetaData: with any other, ffmpeg takes it for a subtitle and adds a stream."""
+MAX_HEADERS_BYTES = 512 * 1024
+"""All of them together: what every late joiner is sent before its first frame."""
 MAX_HEADER_SLOTS = 64
 """Kinds of header (codec, colour, channels) times tracks; more are passed on but not kept."""
 
@@ -55,9 +57,10 @@ class Headers:
         """
         if self._slots.get(slot) == (type_id, body) or len(body) > MAX_HEADER_BYTES:
             return self
-        if slot not in self._slots and len(self._slots) >= MAX_HEADER_SLOTS:
+        slots = {**self._slots, slot: (type_id, body)}
+        if len(slots) > MAX_HEADER_SLOTS or sum(len(each) for _, each in slots.values()) > MAX_HEADERS_BYTES:
             return self
-        return Headers({**self._slots, slot: (type_id, body)})
+        return Headers(slots)
 
     def serialise(self, form: Form, timestamp_ms: int) -> bytes:
         """Write all of them in a log's form at one time (ms), but for metadata, which is always at `METADATA_MS`."""

@@ -26,6 +26,7 @@ class Cursor:
     __slots__ = (
         "_awaits_after",
         "_gap_from_ms",
+        "_owed_bytes",
         "_sent_bytes",
         "log",
         "position",
@@ -47,6 +48,7 @@ class Cursor:
         self._awaits_after = NOWHERE
         self._gap_from_ms: int | None = None
         self._sent_bytes = 0
+        self._owed_bytes = 0
         self.private_sent_bytes = 0
 
     @property
@@ -61,8 +63,8 @@ class Cursor:
 
     @property
     def overdrawn(self) -> bool:
-        """Whether more private bytes are waiting than any consumer may be owed: it must be cut off."""
-        return len(self.private) > MAX_PRIVATE_BYTES
+        """Whether more control messages are waiting than any consumer may be owed: it must be cut off."""
+        return len(self.private) - self._owed_bytes > MAX_PRIVATE_BYTES
 
     def next_bytes(self) -> memoryview | bytearray | None:
         """
@@ -85,6 +87,7 @@ class Cursor:
         """Move over the first `sent` of the bytes that `next_bytes` returned."""
         if self.private:
             del self.private[:sent]
+            self._owed_bytes = max(self._owed_bytes - sent, 0)
             self.private_sent_bytes += sent
         else:
             self.position += sent
@@ -172,5 +175,7 @@ class Cursor:
             return
         boundary = log.boundary(self.position)
         if boundary != self.position:
-            self.private += log.slice(self.position, boundary)
+            rest = log.slice(self.position, boundary)
+            self._owed_bytes = len(rest)
+            self.private += rest
             self.position = boundary

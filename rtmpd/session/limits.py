@@ -29,7 +29,8 @@ class Limits:
     chunk_streams: int = 64
     """Distinct chunk stream ids that a peer may use; known clients need at most 7."""
     incomplete_bytes: int = 32 << 20
-    """Bytes held for messages that are not complete yet, over all chunk streams."""
+    """Bytes held for messages that are not complete yet, over all chunk streams; before a publish was accepted no more
+    than one command or data message may have."""
     streams_per_connection: int = 8
     """Message streams that exist at one time."""
     stray_bytes: int = 32 << 20

@@ -198,6 +198,8 @@ class ServerSession:
         stream_commands.accept_publish(self._dialogue, message_stream_id, now)
         # A publisher may be silent for this long from here on, however long the decision took.
         self._received_at = now
+        if self._reader is not None:
+            self._reader.allow_incomplete(self._limits.incomplete_bytes)
 
     def refuse_publish(self, message_stream_id: int, refused: Refused, now: float) -> None:
         """
@@ -286,10 +288,12 @@ class ServerSession:
         remainder = handshake.remainder
         self._handshake = None
         dialogue.enter("handshake", now)
+        limits = self._limits
         self._reader = ChunkReader(
-            body_limits=body_limits(self._limits),
-            max_chunk_streams=self._limits.chunk_streams,
-            max_incomplete_bytes=self._limits.incomplete_bytes,
+            body_limits=body_limits(limits),
+            max_chunk_streams=limits.chunk_streams,
+            # More is for those who were let publish: a player may stay for ever without a word.
+            max_incomplete_bytes=min(limits.incomplete_bytes, max(limits.command_bytes, limits.data_bytes)),
             offset=self._bytes_received - len(remainder),
         )
         self._bytes_received -= len(remainder)

@@ -167,6 +167,7 @@ class ChunkReader:
         "_chunk_left",
         "_header",
         "_max_chunk_streams",
+        "_max_incomplete_bytes",
         "_repeats",
         "_room",
         "_stream",
@@ -198,6 +199,7 @@ class ChunkReader:
         self.chunk_size = DEFAULT_CHUNK_SIZE
         self._body_limits = body_limits
         self._max_chunk_streams = max_chunk_streams
+        self._max_incomplete_bytes = max_incomplete_bytes
         self._room = max_incomplete_bytes
         self._streams: dict[int, _ChunkStream] = {}
         self._stream: _ChunkStream | None = None
@@ -207,6 +209,16 @@ class ChunkReader:
         """The header that the last feed cut, if it did."""
         self._repeats: bool | None = None
         """Whether the peer repeats extended timestamps in mid-message, once that is known."""
+
+    def allow_incomplete(self, max_bytes: int) -> None:
+        """
+        Change what messages under way may hold together, from the next message on.
+
+        Args:
+            max_bytes: as `max_incomplete_bytes`.
+        """
+        self._room += max_bytes - self._max_incomplete_bytes
+        self._max_incomplete_bytes = max_bytes
 
     def feed(self, data: bytes | bytearray | memoryview, messages: list[Message]) -> None:
         """

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from rtmpd.live.headers import MAX_HEADER_BYTES, MAX_HEADER_SLOTS, Headers
+from rtmpd.live.headers import MAX_HEADER_BYTES, MAX_HEADER_SLOTS, MAX_HEADERS_BYTES, Headers
 from rtmpd.live.log import FLV_FORM
 from rtmpd.wire.flv import TagReader
 from rtmpd.wire.messages import AUDIO, DATA_AMF0, VIDEO
@@ -34,6 +34,14 @@ def test_headers_are_bounded_in_number_and_size():
     assert len(headers) == MAX_HEADER_SLOTS
 
     assert headers.updated(0, VIDEO, b"x" * (MAX_HEADER_BYTES + 1)) is headers
+
+
+def test_headers_are_bounded_together():
+    headers = Headers()
+    for number in range(MAX_HEADER_SLOTS):
+        headers = headers.updated(number, VIDEO, b"x" * MAX_HEADER_BYTES)
+
+    assert sum(len(body) for _, body in headers) <= MAX_HEADERS_BYTES
 
 
 def test_headers_are_written_at_one_time_but_metadata_always_at_zero():

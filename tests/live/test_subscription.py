@@ -157,6 +157,20 @@ def test_a_consumer_that_is_owed_too_much_says_so():
     assert cursor.overdrawn
 
 
+def test_rest_of_a_large_message_is_no_control_message():
+    stream, publication = live(1)
+    publication.append(key_frame(5000, size=3 * MAX_PRIVATE_BYTES), 1.0)
+    reader = joined(stream)
+    reader.take(100)
+    reader.cursor.insert(b"ping")
+    assert not reader.cursor.overdrawn
+    reader.cursor.insert(bytes(MAX_PRIVATE_BYTES))
+    assert reader.cursor.overdrawn
+    reader.take(3 * MAX_PRIVATE_BYTES)
+    reader.take(100_000)
+    assert not reader.cursor.overdrawn
+
+
 actions = st.one_of(
     st.tuples(st.just("take"), st.integers(1, 400)),
     st.tuples(st.just("key"), st.integers(1, 300)),

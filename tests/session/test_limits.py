@@ -62,6 +62,14 @@ def test_what_reaches_a_limit_passes_and_what_exceeds_it_ends_the_session(name):
     assert is_over(last_event(prepare, too_much, **{name: value}))
 
 
+@pytest.mark.parametrize("prepare", ["shakes_hands", "connects", "plays"])
+def test_who_does_not_publish_may_leave_no_more_unfinished_than_a_command_or_data_message_may_have(prepare):
+    for name in ("command_bytes", "data_bytes"):
+        limits = {"command_bytes": 500, "data_bytes": 500} | {name: 1000}
+        assert not is_over(last_event(prepare, [video(bytes(1000))], **limits))
+        assert is_over(last_event(prepare, [video(bytes(1001))], **limits))
+
+
 def test_streams_of_a_connection_are_limited():
     with Transcript(limits=Limits(streams_per_connection=2)) as script:
         script.connects()

@@ -333,6 +333,17 @@ def test_messages_under_way_are_limited_together():
     assert (outcome.error, outcome.offset) == (LimitExceeded, len(opened[0]) * 2)
 
 
+def test_the_room_for_messages_under_way_may_change_while_there_are_some():
+    opened = [header(0, csid, length=1000) + bytes(128) for csid in range(4, 7)]
+    reader = ChunkReader(body_limits=NO_LIMITS, max_incomplete_bytes=1000)
+    assert read(opened[0], reader=reader).error is None
+    for _ in range(2):
+        reader.allow_incomplete(2000)
+    assert read(opened[1], reader=reader).error is None
+    outcome = read(opened[2], reader=reader)
+    assert (outcome.error, outcome.offset) == (LimitExceeded, 2 * len(opened[0]))
+
+
 def test_a_whole_message_counts_as_under_way_too():
     opened = header(0, 4, length=1000) + bytes(128)
     whole = header(0, 6, length=0) + header(0, 6, length=100) + bytes(100)
