@@ -137,7 +137,7 @@ class SessionLimits(Section):
     command_bytes: Bytes = Field(default=64 * _KIB, description="One command message.")
     data_bytes: Bytes = Field(default=_MIB, description="One data message (metadata).")
     chunk_streams: Count = Field(default=64, description="Distinct chunk streams.")
-    incomplete_bytes: Bytes = Field(default=32 * _MIB, description="Unfinished messages, together.")
+    incomplete_bytes: Bytes = Field(default=32 * _MIB, description="Unfinished messages of a publisher, together.")
     streams_per_connection: Count = Field(default=8, description="Message streams at one time.")
     stray_bytes: Bytes = Field(default=32 * _MIB, description="Media sent while nothing is published; it is dropped.")
     output_bytes: Bytes = Field(default=128 * _KIB, description="Answers that the peer does not read.")
