@@ -29,7 +29,7 @@ from struct import Struct
 from typing import TYPE_CHECKING, NamedTuple, Protocol
 
 from rtmpd.media.tags import KEY_FRAME
-from rtmpd.wire.chunk_writer import encode_chunks
+from rtmpd.wire.chunk_writer import OUT_CHUNK_SIZE, encode_chunks
 from rtmpd.wire.flv import TAG_HEADER_BYTES, encode_file_header, encode_tag
 from rtmpd.wire.messages import AUDIO, DATA_AMF0, VIDEO
 
@@ -37,7 +37,6 @@ if TYPE_CHECKING:
     from rtmpd.live.headers import Headers
     from rtmpd.live.subscription import Cursor
 
-OUT_CHUNK_SIZE = 65536
 OUT_MESSAGE_STREAM_ID = 1
 SEGMENT_BYTES = 256 * 1024
 _TIMESTAMP_MASK = 0xFFFF_FFFF
@@ -305,10 +304,6 @@ class Log:
         if position < segment.start:
             segment = self._segments[bisect_right(self._segments, position, key=lambda each: each.start) - 1]
         return segment.view[position - segment.start : segment.filled]
-
-    def is_boundary(self, position: int) -> bool:
-        """Whether a message starts at a position (or would: the end of the log)."""
-        return self.boundary(position) == position
 
     def boundary(self, position: int) -> int:
         """Find the first message start at or after a position."""

@@ -66,7 +66,6 @@ class Connection:
         "_jumps",
         "_least_window_bytes",
         "_publishing",
-        "_received_bytes",
         "_services",
         "_session",
         "_sink",
@@ -119,7 +118,6 @@ class Connection:
         self._closed = False
         self._end_reason = ""
         self._jumps: RateReporter | None = None
-        self._received_bytes = 0
         self.on_handshake_done: Callable[[], None] | None = on_handshake_done
         self.accepted_s = now
         self.address = address
@@ -154,7 +152,6 @@ class Connection:
             self._after(self._session.receive_eof(now, error.strerror or str(error)), now)
             return False
         if size:
-            self._received_bytes += size
             self._after(self._session.receive_data(services.buffer[:size], now), now)
         else:
             self._after(self._session.receive_eof(now), now)
@@ -428,7 +425,7 @@ class Connection:
 
     def _account(self, now: float) -> dict[str, Any]:
         return {
-            "bytes_in": self._received_bytes,
+            "bytes_in": self._session.description.bytes_received,
             "bytes_out": self._sink.sent_bytes,
             "skipped_ms": self._sink.skipped_ms,
             "seconds": round(now - self.accepted_s, 3),

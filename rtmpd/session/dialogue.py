@@ -11,7 +11,7 @@ from rtmpd.errors import LimitExceeded, OutOfOrder
 from rtmpd.session.events import Event, PlayEnded, PublishEnded
 from rtmpd.session.limits import Limits, TokenBucket
 from rtmpd.session.paths import StreamName
-from rtmpd.session.replies import OUT_CHUNK_SIZE, WINDOW_BYTES
+from rtmpd.session.replies import WINDOW_BYTES
 from rtmpd.session.states import (
     ACTIVE_STATES,
     PLAY_STATES,
@@ -22,7 +22,7 @@ from rtmpd.session.states import (
     following_stream,
 )
 from rtmpd.wire.chunk_reader import DEFAULT_CHUNK_SIZE
-from rtmpd.wire.chunk_writer import encode_message
+from rtmpd.wire.chunk_writer import OUT_CHUNK_SIZE, encode_message
 from rtmpd.wire.messages import Message, encode_set_chunk_size
 
 PLAYER_MESSAGE_STREAM_ID = 1

@@ -16,9 +16,6 @@ from rtmpd.wire.amf import AmfValue, Encodable
 from rtmpd.wire.commands import encode_command, status_info
 from rtmpd.wire.messages import COMMAND_AMF0, Message
 
-OUT_CHUNK_SIZE = 65_536
-"""Of everything that is sent from the answer to connect on, and of the log that players share. ffmpeg copies it for its
-own direction, which cuts a publisher's chunks from thousands a second to some tens."""
 WINDOW_BYTES = 2_500_000
 """How often we ask for an acknowledgement, and send one unless asked otherwise."""
 

@@ -15,6 +15,8 @@ from rtmpd.errors import UsageError
 from rtmpd.wire.messages import Message
 
 LONGEST_BODY_BYTES = 0xFFFFFF
+OUT_CHUNK_SIZE = 65536
+"""What the server announces to every client and writes its logs with: the same for all, or log bytes could not be shared."""
 
 _EXTENDED = 0xFFFFFF
 _words = Struct(">III").pack

@@ -113,8 +113,8 @@ def test_boundary_is_the_next_message_start():
     assert [log.boundary(position) for position in (0, 1, second, second + 1, log.end)] == [
         0, second, second, log.end, log.end,
     ]  # fmt: skip
-    assert log.is_boundary(second)
-    assert not log.is_boundary(second - 1)
+    assert log.boundary(second) == second
+    assert log.boundary(second - 1) != second - 1
 
 
 def test_trim_keeps_the_key_frame_before_the_newest():
@@ -149,7 +149,7 @@ def test_trim_bounds_the_bytes():
         log.trim_if_due(0.0)
 
     assert log.end - log.start <= 50_000
-    assert log.is_boundary(log.start)
+    assert log.boundary(log.start) == log.start
 
 
 def test_trim_counts_what_the_index_costs():
