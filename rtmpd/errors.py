@@ -96,3 +96,23 @@ class ConfigError(RtmpdError):
 
 class StartError(RtmpdError):
     """The server cannot start: one line that says why (a taken port, a locked data directory)."""
+
+
+class StoreError(RtmpdError):
+    """The database did not do what it was asked; of that work nothing is kept."""
+
+    def __init__(self, message: str, *, cause: str = "") -> None:
+        """
+        Say what went wrong.
+
+        Args:
+            message: one line.
+            cause: SQLite's name of the error ("SQLITE_CONSTRAINT_UNIQUE"); empty where the refusal is ours.
+        """
+        super().__init__(message)
+        self.cause = cause
+
+    @property
+    def disk_full(self) -> bool:
+        """Whether room on the disk is all that was missing."""
+        return self.cause in {"SQLITE_FULL", "SQLITE_IOERR_SHMSIZE"}

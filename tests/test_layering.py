@@ -17,10 +17,12 @@ MAY_IMPORT = {
     "rtmpd.session": {"errors", "wire", "media"},
     "rtmpd.live": {"errors", "wire", "media"},
     "rtmpd.net": {"errors", "config", "logs", "session", "live", "wire", "media"},
+    "rtmpd.store": {"errors"},
     "rtmpd.workers": {
         "errors",
         "config",
         "logs",
+        "store",
         "live",
         "net.fanout",
         "net.poller",

@@ -1,0 +1,117 @@
+"""
+The tables, as steps from each version of the database to the next.
+
+Rule: a step that was released is never changed; what it lacks is a new step at the end. The database's user_version is
+the number of steps that it has had, so every database of every release comes to the same tables. SQLite 3.24 is enough
+(no STRICT tables, no RETURNING): that is what the oldest supported systems have.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import sqlite3
+
+from rtmpd.errors import StoreError
+
+APPLICATION_ID = 0x72746D70
+""""rtmp": marks a file as a database of rtmpd, for this program and for file(1)."""
+
+STEPS: tuple[str, ...] = (
+    """
+    CREATE TABLE recordings (
+        recording_id TEXT NOT NULL PRIMARY KEY,
+        app TEXT NOT NULL,
+        stream TEXT NOT NULL,
+        origin TEXT NOT NULL CHECK (origin IN ('auto', 'manual')),
+        task_id TEXT,
+        formats TEXT NOT NULL,
+        record_type TEXT NOT NULL CHECK (record_type IN ('video', 'audio')),
+        tags TEXT NOT NULL,
+        started_at REAL NOT NULL,
+        ended_at REAL,
+        state TEXT NOT NULL CHECK (state IN ('running', 'waiting', 'ended')),
+        waiting_since REAL,
+        last_sequence INTEGER NOT NULL,
+        stream_param TEXT NOT NULL,
+        fault TEXT
+    );
+    CREATE INDEX recordings_by_task ON recordings (task_id) WHERE task_id IS NOT NULL;
+    CREATE INDEX recordings_by_end ON recordings (state, ended_at);
+
+    -- number: the order of reservation, which is that of the list; it is named so that VACUUM keeps it.
+    CREATE TABLE files (
+        number INTEGER PRIMARY KEY,
+        file_id TEXT NOT NULL UNIQUE,
+        recording_id TEXT NOT NULL REFERENCES recordings,
+        sequence INTEGER NOT NULL,
+        file_format TEXT NOT NULL,
+        path TEXT NOT NULL UNIQUE,
+        state TEXT NOT NULL CHECK (state IN ('reserved', 'open', 'closed', 'removing')),
+        start_at REAL,
+        end_at REAL,
+        size_bytes INTEGER NOT NULL,
+        duration_ms INTEGER NOT NULL,
+        start_ms INTEGER NOT NULL,
+        video_frames INTEGER NOT NULL,
+        audio_frames INTEGER NOT NULL,
+        key_frames INTEGER NOT NULL,
+        tracks TEXT NOT NULL,
+        gaps INTEGER NOT NULL,
+        gap_ms INTEGER NOT NULL,
+        jumps INTEGER NOT NULL,
+        left_out INTEGER NOT NULL,
+        fault TEXT
+    );
+    CREATE INDEX files_by_recording ON files (recording_id);
+    CREATE INDEX files_by_end ON files (state, end_at, size_bytes);
+
+    CREATE TABLE outbox (
+        number INTEGER PRIMARY KEY AUTOINCREMENT,
+        event_id TEXT NOT NULL UNIQUE,
+        event_type INTEGER NOT NULL,
+        stream TEXT NOT NULL,
+        body TEXT NOT NULL,
+        created_at REAL NOT NULL,
+        attempts INTEGER NOT NULL DEFAULT 0,
+        next_try_at REAL,
+        dead_at REAL
+    );
+    """,
+)
+"""By number: the first makes version 1 of an empty database."""
+
+
+def migrate(connection: sqlite3.Connection) -> None:
+    """
+    Bring a database to the newest version, a step at a time, each whole or not at all.
+
+    Args:
+        connection: in autocommit mode, outside a transaction.
+
+    Raises:
+        StoreError: the database is of a newer program, or of another one; nothing was changed.
+        sqlite3.Error: a step failed; the database has the version before it.
+    """
+    version = _version(connection)
+    if version > len(STEPS):
+        raise StoreError(f"made by a newer rtmpd (version {version}; this program knows {len(STEPS)})")
+    for number, step in enumerate(STEPS[version:], version + 1):
+        try:
+            # executescript would commit a transaction that is open, so the script has its own.
+            connection.executescript(
+                f"BEGIN IMMEDIATE; {step}; PRAGMA user_version = {number};"
+                f" PRAGMA application_id = {APPLICATION_ID}; COMMIT"
+            )
+        except sqlite3.Error:
+            with contextlib.suppress(sqlite3.Error):
+                connection.execute("ROLLBACK")
+            raise
+
+
+def _version(connection: sqlite3.Connection) -> int:
+    (version,) = connection.execute("PRAGMA user_version").fetchone()
+    (application,) = connection.execute("PRAGMA application_id").fetchone()
+    (tables,) = connection.execute("SELECT COUNT(*) FROM sqlite_master").fetchone()
+    if tables and application != APPLICATION_ID:
+        raise StoreError("a database of another program")
+    return int(version)
