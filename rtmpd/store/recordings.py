@@ -216,8 +216,9 @@ class RecordingIndex:
             after: the last path of the part before; "" to begin.
             limit: the most to read.
         """
+        # "+": by the index of the states all paths would be sorted for each part.
         return self._files(
-            "SELECT * FROM files WHERE path > ? AND state = 'closed' ORDER BY path LIMIT ?", after, limit
+            "SELECT * FROM files WHERE path > ? AND +state = 'closed' ORDER BY path LIMIT ?", after, limit
         )
 
     def oldest_closed(self, limit: int) -> asyncio.Future[tuple[FileRow, ...]]:
