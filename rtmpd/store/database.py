@@ -242,7 +242,8 @@ def _presentable(error: Exception) -> Exception:
 
 
 def _store_error(error: sqlite3.Error) -> StoreError:
-    # Only errors that SQLite itself reported have a name.
-    fault = StoreError(str(error), cause=getattr(error, "sqlite_errorname", ""))
+    # Only errors that SQLite itself reported have a name. It says more than the text: "disk I/O error" may be a full disk.
+    cause = getattr(error, "sqlite_errorname", "")
+    fault = StoreError(f"{error} ({cause})" if cause else str(error), cause=cause)
     fault.__cause__ = error
     return fault

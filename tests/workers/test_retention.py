@@ -106,10 +106,11 @@ async def test_what_is_too_much_goes_oldest_first_and_no_more_than_that(archive)
 async def test_what_is_being_written_counts_and_stays(archive):
     await archive.add("open", state="open", size=3 * SIZE)
     await archive.add("reserved", state="reserved", on_disk=False)
-    await archive.add("f", 1e6)
-    swept = await archive.retention(max_bytes=3 * SIZE, max_age_s=1, min_free_bytes=10**9).sweep(NOW)
+    await archive.add("f", 50.0)
+    assert reasons(await archive.retention(max_bytes=4 * SIZE).sweep(NOW)) == []
+    assert reasons(await archive.retention(max_bytes=4 * SIZE - 1).sweep(NOW)) == [("f", "size")]
+    await archive.retention(max_bytes=1, max_age_s=1, min_free_bytes=10**9).sweep(NOW)
 
-    assert reasons(swept) == [("f", "age")]
     assert archive.on_disk == {"open"}
     assert await archive.listed() == {"open", "reserved"}
 
@@ -282,6 +283,27 @@ async def test_a_kill_between_two_files_leaves_neither_a_lie_nor_an_orphan(archi
     swept = await archive.retention().sweep(NOW)
     assert reasons(swept) == [(f"f{number}", "condemned") for number in range(3)]
     assert archive.on_disk == set()
+
+
+async def test_no_row_is_forgotten_before_the_removal_of_its_file_is_on_the_disk(archive, monkeypatch):
+    await archive.add("f", 100.0)
+    listed = []
+    sync, remove = removal.sync_folders, archive.index.remove
+
+    def noted_sync(directory, paths):
+        assert archive.on_disk == set()
+        listed.append("synced")
+        sync(directory, paths)
+
+    async def noted_remove(file_ids):
+        listed.append(tuple(file_ids))
+        return await remove(file_ids)
+
+    monkeypatch.setattr(removal, "sync_folders", noted_sync)
+    archive.index.remove = noted_remove
+    await archive.retention(max_age_s=1).sweep(NOW)
+
+    assert listed == ["synced", ("f",)]
 
 
 class FullDisk:
