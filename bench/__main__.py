@@ -6,11 +6,12 @@ import argparse
 import os
 import signal
 import sys
+from collections.abc import Iterable
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import NoReturn
 
-from bench import report, scenarios, servers
+from bench import recording, report, scenarios, servers
 from bench.errors import BenchError
 from bench.options import Options, Row
 
@@ -20,7 +21,10 @@ _SCENARIOS = {
     "publishers": scenarios.publishers,
     "memory": scenarios.memory,
     "join": scenarios.join,
+    "recording": recording.recording,
 }
+_OWN = {"recording"}
+"""Scenarios of rtmpd alone; they bring a peer of their own."""
 _RESULTS = Path(__file__).resolve().parent / "results"
 
 
@@ -38,15 +42,15 @@ def main() -> int:
         print("two cores are needed: one for the server, one for the load", file=sys.stderr)
         return 1
     servers.pin_load()
-    kinds = servers.KINDS[arguments.server]
     names = list(_SCENARIOS) if arguments.scenario == "all" else [arguments.scenario]
+    kinds = servers.KINDS["rtmpd" if _OWN.issuperset(names) else arguments.server]
     path = arguments.json or _RESULTS / f"{datetime.now(UTC):%Y%m%d-%H%M%S}-{arguments.scenario}.json"
     rows: list[Row] = []
     try:
         facts = report.head(kinds)
         for run in range(1, arguments.runs + 1):
             for name in names:
-                for kind in kinds:
+                for kind in _measured(name, kinds):
                     rows += _run(name, kind, run, _options(arguments))
                     report.save(path, facts, rows)
     except BenchError as error:
@@ -54,6 +58,10 @@ def main() -> int:
         return 1
     print(f"\n{report.markdown(facts, rows)}\nall figures: {path}")
     return int(any("why" in row and row["scenario"] != "capacity" for row in rows))
+
+
+def _measured(name: str, kinds: Iterable[servers.Kind]) -> list[servers.Kind]:
+    return [kind for kind in kinds if name not in _OWN or kind is servers.RTMPD]
 
 
 def _run(name: str, kind: servers.Kind, run: int, options: Options) -> list[Row]:
@@ -81,6 +89,10 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--tick-ms", type=float, default=defaults.tick_ms, help="clock of the publishers test")
     parser.add_argument("--memory-players", type=int, default=defaults.memory_players)
     parser.add_argument("--joins", type=int, default=defaults.joins)
+    parser.add_argument("--record-streams", type=int, default=defaults.record_streams)
+    parser.add_argument("--record-formats", type=_words, default=defaults.record_formats, help="for example flv,mp4")
+    parser.add_argument("--record-s", type=float, default=defaults.record_s, help="length of that measurement")
+    parser.add_argument("--record-references", type=int, default=defaults.record_references, help="ffmpeg processes")
     parser.add_argument("--connect-rate", type=float, default=defaults.connect_rate, help="connections a second")
     return parser
 
@@ -93,12 +105,20 @@ def _options(arguments: argparse.Namespace) -> Options:
         tick_ms=arguments.tick_ms,
         memory_players=arguments.memory_players,
         joins=arguments.joins,
+        record_streams=arguments.record_streams,
+        record_formats=arguments.record_formats,
+        record_s=arguments.record_s,
+        record_references=arguments.record_references,
         connect_rate=arguments.connect_rate,
     )
 
 
 def _numbers(text: str) -> tuple[int, ...]:
     return tuple(sorted(int(number) for number in text.split(",")))
+
+
+def _words(text: str) -> tuple[str, ...]:
+    return tuple(text.split(","))
 
 
 def _stop(_number: int, _frame: object) -> NoReturn:

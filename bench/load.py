@@ -86,6 +86,11 @@ class Load:
         self._handlers: dict[int, Callable[[], object]] = {}
         self._dialogs: set[Dialog] = set()
 
+    @property
+    def messages_per_s(self) -> float:
+        """What one publisher sends."""
+        return len(self._source.templates) / LOOP_S
+
     def connect_publishers(self, count: int) -> None:
         """
         Start publishers `bench`, `bench1`, `bench2`, ..., spread evenly over the loop of the source.
@@ -108,6 +113,24 @@ class Load:
             self._watch(publisher.socket.fileno(), publisher.drain)
 
         self._connect(scripts, accept)
+
+    def finish_publishers(self) -> list[int]:
+        """
+        End all publishers as encoders do, after their last message.
+
+        Returns:
+            How many frames each has sent.
+
+        Raises:
+            BenchError: the server did not take everything.
+        """
+        ended, self._publishers = self._publishers, []
+        for publisher in ended:
+            self._forget(publisher.socket.fileno())
+            publisher.finish()
+        for publisher in ended:
+            publisher.close()
+        return [publisher.frames for publisher in ended]
 
     def connect_players(self, count: int) -> None:
         """

@@ -34,3 +34,11 @@ class Options:
     """Length of a measurement with players."""
     publishers_window_s: float = 15.0
     """Length of a measurement of publishers."""
+    record_streams: int = 100
+    """Streams that `recording` lets the server record at once."""
+    record_formats: tuple[str, ...] = ("flv", "mp4")
+    """What each is recorded as, by the server and by the reference."""
+    record_s: float = 60.0
+    """Length of a measurement of recordings."""
+    record_references: int = 10
+    """Processes of ffmpeg that record at once."""

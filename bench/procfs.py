@@ -79,6 +79,19 @@ def resident_bytes(pids: list[int]) -> int:
     return kilobytes * 1024
 
 
+def command_line(pid: int) -> str:
+    """
+    Say what a process runs.
+
+    Args:
+        pid: the process.
+
+    Returns:
+        Program and arguments with blanks between them; empty once it has ended.
+    """
+    return _read(_PROC / str(pid) / "cmdline").replace("\0", " ")
+
+
 def core_time(core: int) -> CoreTime:
     """
     Read how long a core was busy with anything at all.

@@ -12,6 +12,7 @@ from bench.source import LOOP_MS, LOOP_S, Source
 _patch_header = struct.Struct(">I").pack_into
 _patch_clock = struct.Struct(">Q").pack_into
 _BACKLOG_BYTES = 1 << 20
+_PATIENCE_S = 20.0
 
 
 class Publisher:
@@ -39,6 +40,11 @@ class Publisher:
         self._loop_ms = 0
         self._started_s = start_s
         self._send(source.preamble)
+
+    @property
+    def frames(self) -> int:
+        """How many messages of the loop it has sent."""
+        return self._loop_ms // LOOP_MS * len(self._templates) + self._index
 
     def send_due(self, now_s: float) -> float:
         """
@@ -80,6 +86,34 @@ class Publisher:
             raise BenchError(f"a publisher lost its connection: {error}") from error
         if not data:
             raise BenchError("the server closed a publisher's connection")
+
+    def finish(self) -> None:
+        """
+        Send what is left, and say that nothing follows.
+
+        Raises:
+            BenchError: the server closed the connection, or does not read from it.
+        """
+        self.socket.settimeout(_PATIENCE_S)
+        try:
+            self.socket.sendall(self._backlog)
+            self.socket.shutdown(socket.SHUT_WR)
+        except OSError as error:
+            raise BenchError(f"a publisher lost its connection: {error}") from error
+
+    def close(self) -> None:
+        """
+        Wait until the server has closed too: a reset could overtake what it has not read yet.
+
+        Raises:
+            BenchError: it does not close.
+        """
+        try:
+            while self.socket.recv(65_536):
+                pass
+        except OSError as error:
+            raise BenchError(f"a publisher's connection did not end: {error}") from error
+        self.socket.close()
 
     def _next(self) -> None:
         self._index += 1

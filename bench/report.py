@@ -38,6 +38,11 @@ TABLES = {
         "chunk_bytes", ("publishers_a_core", "server_cpu_pct", "load_cpu_pct", "late_ms"), "publishers_a_core"
     ),
     "memory": Table("players", ("kb_a_player", "mb_with_few", "server_cpu_pct"), "kb_a_player"),
+    "recording": Table(
+        "formats",
+        ("streams", "cpu_ms_a_s", "with_main_ms_a_s", "worker_cpu_pct", "rss_mb", "gaps", "missing_frames"),
+        "cpu_ms_a_s",
+    ),
     "join": Table("joins", ("median_ms", "worst_ms"), "median_ms"),
 }
 
@@ -101,7 +106,7 @@ def _table(table: Table, rows: Sequence[Row]) -> list[str]:
     for (server, key), group in _groups(table, rows).items():
         figures = (_shown(_median(group, column)) for column in table.columns)
         lines.append(f"| {server} | {key} | {' | '.join(figures)} |")
-    lines += sorted({f"\n{row['server']}, {row[table.key]}: {row['why']}" for row in rows if "why" in row})
+    lines += sorted({f"\n{row['server']}, {row.get(table.key, '-')}: {row['why']}" for row in rows if "why" in row})
     return lines
 
 
@@ -114,7 +119,7 @@ def _verdicts(scenario: str, table: Table, rows: Sequence[Row]) -> list[str]:
         if len(servers) == 2 and most[servers[0]]:
             lines.append(f"- {servers[1]} / {servers[0]}: {most[servers[1]] / most[servers[0]]:.2f}")
     groups = _groups(table, rows)
-    for key in dict.fromkeys(row[table.key] for row in rows):
+    for key in dict.fromkeys(key for _, key in groups):
         medians = [_median(groups.get((server, key), []), table.ratio) for server in servers]
         if len(medians) == 2 and None not in medians and medians[0]:
             lines.append(f"- {table.ratio} at {table.key} {key}, {servers[1]} / {servers[0]}: {_over(medians):.2f}")
@@ -150,4 +155,6 @@ def _median(rows: Sequence[Row], column: str) -> float | None:
 def _shown(value: float | None) -> str:
     if value is None:
         return "-"
-    return f"{value:,.0f}" if abs(value) >= 1_000 else f"{value:.1f}"
+    if abs(value) >= 1_000 or value.is_integer():
+        return f"{value:,.0f}"
+    return f"{value:.1f}" if abs(value) >= 10 else f"{value:.2f}"

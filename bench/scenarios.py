@@ -54,7 +54,7 @@ def capacity(kind: Kind, options: Options, tell: Tell) -> list[Row]:
                 break
             kilobytes = (server.resident_bytes() - empty) / players / 1024
             rows.append({"players": players, "passed": int(seen.all_at_full_rate), "kb_a_player": kilobytes})
-            rows[-1] |= _figures(seen, tell)
+            rows[-1] |= figures(seen, tell)
             tell(_progress(seen))
             if not seen.all_at_full_rate:
                 break
@@ -87,7 +87,7 @@ def latency(kind: Kind, options: Options, tell: Tell) -> list[Row]:
                 tell(f"{level} players: {error}")
                 break
             percentiles = _percentiles(load.probes)
-            rows.append({"players": level, **percentiles, **_figures(seen, tell)})
+            rows.append({"players": level, **percentiles, **figures(seen, tell)})
             tell(f"{level} players: p50 {percentiles['p50_ms']:.1f} ms, p99 {percentiles['p99_ms']:.1f} ms")
     return rows
 
@@ -116,7 +116,7 @@ def publishers(kind: Kind, options: Options, tell: Tell) -> list[Row]:
             seen = load.measure(options.publishers_window_s)
         per_core = options.publishers / seen.server_cpu
         rows.append({"chunk_bytes": chunk_size, "publishers": options.publishers, "publishers_a_core": per_core})
-        rows[-1] |= _figures(seen, tell)
+        rows[-1] |= figures(seen, tell)
         tell(f"{chunk_size}-byte chunks: {per_core:.0f} publishers a core ({seen.server_cpu:.1%} of one)")
     return rows
 
@@ -144,7 +144,7 @@ def memory(kind: Kind, options: Options, tell: Tell) -> list[Row]:
     kilobytes = (many - few) / options.memory_players / 1024
     tell(f"{kilobytes:.2f} KB a player, {few / 2**20:.1f} MB with {_FEW_PLAYERS} of them")
     row: Row = {"players": options.memory_players, "kb_a_player": kilobytes, "mb_with_few": few / 2**20}
-    return [row | _figures(seen, tell)]
+    return [row | figures(seen, tell)]
 
 
 def join(kind: Kind, options: Options, tell: Tell) -> list[Row]:
@@ -207,7 +207,17 @@ def _percentiles(probes: list[Probe]) -> dict[str, float]:
     }
 
 
-def _figures(seen: Measurement, tell: Tell) -> Row:
+def figures(seen: Measurement, tell: Tell) -> Row:
+    """
+    Spell a measurement out, and say aloud what makes it doubtful.
+
+    Args:
+        seen: the measurement.
+        tell: for doubts.
+
+    Returns:
+        Columns of a row.
+    """
     if seen.load_cpu > _CPU_LIMIT:
         tell(f"DOUBTFUL: the load itself took {seen.load_cpu:.0%} of its core")
     if seen.other_cpu + seen.stolen > _OTHERS_LIMIT:

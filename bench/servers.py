@@ -6,16 +6,18 @@ The load runs on LOAD_CORE, a server and all its processes on SERVER_CORE.
 
 from __future__ import annotations
 
+import json
 import os
 import socket
 import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 
 from bench import nginx, procfs
 from bench.errors import BenchError
@@ -71,6 +73,39 @@ class Server:
         """Resident memory of all its processes."""
         return procfs.resident_bytes(self._pids())
 
+    def child(self, module: str) -> int:
+        """
+        Find one of its processes.
+
+        Args:
+            module: that the process runs.
+
+        Returns:
+            Its pid.
+
+        Raises:
+            BenchError: there is not exactly one.
+        """
+        found = [pid for pid in self._pids()[1:] if module in procfs.command_line(pid)]
+        if len(found) != 1:
+            raise BenchError(f"{self.kind.name} has {len(found)} processes {module}")
+        return found[0]
+
+    def log_lines(self, event: str) -> list[dict[str, Any]]:
+        """
+        Read the lines of its JSON log.
+
+        Args:
+            event: of the lines.
+
+        Returns:
+            The lines so far.
+        """
+        mark = f'"{event}"'
+        with (self.directory / "output.log").open() as log:
+            entries = [json.loads(line) for line in log if mark in line and line.endswith("\n")]
+        return [entry for entry in entries if entry["event"] == event]
+
     def log_tail(self) -> str:
         """The last lines that it wrote, for an error message."""
         logs = [self.directory / "output.log", self.directory / "error.log"]
@@ -101,14 +136,14 @@ def running(kind: Kind) -> Iterator[Server]:
         directory = Path(name)
         port = _free_port()
         command = kind.command(port, directory, files)
-        with (directory / "output.log").open("wb") as log, _on_core(SERVER_CORE):
+        with (directory / "output.log").open("wb") as log, on_core(SERVER_CORE):
             process = subprocess.Popen(command, cwd=_ROOT, stdin=subprocess.DEVNULL, stdout=log, stderr=log)
         server = Server(kind, process, port, directory)
         try:
             _wait_until_it_answers(server)
             yield server
         finally:
-            _stop(process)
+            stop(process)
 
 
 def pin_load() -> None:
@@ -117,8 +152,16 @@ def pin_load() -> None:
 
 
 @contextmanager
-def _on_core(core: int) -> Iterator[None]:
-    """Move this process to a core, so that what it starts inherits the affinity from its first instruction on."""
+def on_core(core: int) -> Iterator[None]:
+    """
+    Move this process to a core, so that what it starts inherits the affinity from its first instruction on.
+
+    Args:
+        core: its number.
+
+    Yields:
+        Nothing; at the end of the block this process is where it was.
+    """
     before = os.sched_getaffinity(0)
     os.sched_setaffinity(0, {core})
     try:
@@ -147,7 +190,13 @@ def _wait_until_it_answers(server: Server) -> None:
     raise BenchError(f"{server.kind.name} did not answer within {_START_S:.0f} s:\n{server.log_tail()}")
 
 
-def _stop(process: subprocess.Popen[bytes]) -> None:
+def stop(process: subprocess.Popen[bytes]) -> None:
+    """
+    End a process that we started, by force where it does not listen; harmless when it has ended.
+
+    Args:
+        process: the one.
+    """
     process.terminate()
     try:
         process.wait(_STOP_S)
@@ -158,6 +207,27 @@ def _stop(process: subprocess.Popen[bytes]) -> None:
 
 def _rtmpd_command(port: int, directory: Path, _files: int) -> list[str]:
     return [sys.executable, "-m", "rtmpd", "serve", "--rtmp", f"{HOST}:{port}", "--data", str(directory / "data")]
+
+
+def recording_kind(formats: Sequence[str]) -> Kind:
+    """
+    Make a kind of rtmpd that records all that is published.
+
+    Args:
+        formats: what as.
+
+    Returns:
+        The kind.
+    """
+    names = ", ".join(f'"{name}"' for name in formats)
+    config = f'[apps.live]\nrecord = "auto"\nrecord_formats = [{names}]\ngrace_s = 0\n'
+
+    def command(port: int, directory: Path, files: int) -> list[str]:
+        path = directory / "rtmpd.toml"
+        path.write_text(config)
+        return [*_rtmpd_command(port, directory, files), "--config", str(path)]
+
+    return replace(RTMPD, command=command)
 
 
 def _rtmpd_version() -> str:

@@ -1,17 +1,21 @@
 """
-The stream that every benchmark sends: 720p30 H.264 and AAC, 2.13 Mb/s, 73 messages a second, a key frame every 2 s.
+The stream that benchmarks send: 720p30 H.264 and AAC, 2.13 Mb/s, 73 messages a second, a key frame every 2 s.
 
 The bodies are made up, always the same ones: real sequence headers, real tag headers and NAL lengths, random
 payload. No server decodes a live stream, so nothing but sizes and times counts, and a made-up stream has exactly
 the rate that the tables name, with room for a clock in every video frame. One loop is 2 s long and is serialised
-once; only the timestamp and the clock are patched before a send.
+once; only the timestamp and the clock are patched before a send. Where somebody does decode, footage.py has a loop
+of the same numbers that was really encoded.
 """
 
 from __future__ import annotations
 
+import functools
 import random
 import struct
+from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import NamedTuple
 
 from bench import wire
 
@@ -23,17 +27,18 @@ CLOCK_MARK = b"\xf5rtmpNOW"
 KEY_FRAME_END = b"\xf5rtmpKEY"
 """The last bytes of every key frame."""
 
-_VIDEO_FRAMES = 60
-_AUDIO_FRAMES = 86
+VIDEO_FRAMES = 60
+AUDIO_FRAMES = 86
+"""In a loop; 44,100 samples a second would make 86.13."""
 _AUDIO_BODY_BYTES = 372
 _KEY_FRAME_BYTES = 60_032
 _VIDEO_BYTES = 500_544
-_AUDIO, _VIDEO, _DATA = 8, 9, 18
-_AUDIO_STREAM, _VIDEO_STREAM, _DATA_STREAM = 4, 6, 5
+AUDIO, VIDEO, _DATA = 8, 9, 18
+_CHUNK_STREAMS = {AUDIO: 4, VIDEO: 6, _DATA: 5}
 # x264's headers for 1280x720, High profile, 30 frames a second
 _SPS = bytes.fromhex("6764001facd9405005ba10000003001000000303c0f1831960")
 _PPS = bytes.fromhex("68ef8fcb")
-_AAC_LC_44100_STEREO = bytes.fromhex("1210")
+_AAC_LC = bytes.fromhex("1210")  # 44,100 Hz, stereo
 _SMALLEST_HEADER_BYTES = 8  # fmt 1, which nginx-rtmp sends for all but the first message
 
 
@@ -48,49 +53,87 @@ class Template:
     data: bytearray
     """What is sent, once timestamp and clock are patched."""
     clock_at: int
-    """Where the clock goes; 0 for audio, which has none."""
+    """Where the clock goes; 0 where there is none: in audio, and in footage."""
     fan_out_bytes: int
     """The fewest bytes in which the server can pass the message on to a player."""
+
+
+class Loop(NamedTuple):
+    """What is sent, before it is cut into chunks."""
+
+    headers: tuple[tuple[int, bytes], ...]
+    """Types and bodies of metadata and both sequence headers."""
+    messages: list[tuple[int, int, bytes]]
+    """When each is due, from the start of the loop in ms, its type and body."""
 
 
 class Source:
     """The loop for one size of chunks towards the server and one towards the players."""
 
-    def __init__(self, chunk_size: int, player_chunk_size: int) -> None:
+    def __init__(self, chunk_size: int, player_chunk_size: int, loop: Loop | None = None) -> None:
         """
         Serialise the loop.
 
         Args:
             chunk_size: bytes a chunk from publisher to server.
             player_chunk_size: bytes a chunk from server to players, for what a player is owed.
+            loop: what to send; the made-up stream by default.
         """
+        loop = loop or made_up_loop()
         self.chunk_size = chunk_size
         self.preamble = b"".join(
-            wire.chunks(type_id, 0, 1, chunk_stream_id, body, chunk_size) for type_id, chunk_stream_id, body in _HEADERS
+            wire.chunks(type_id, 0, 1, _CHUNK_STREAMS[type_id], body, chunk_size) for type_id, body in loop.headers
         )
         """What a publisher sends before the first frame: metadata and both sequence headers."""
-        messages = sorted(_video() + _audio(), key=lambda message: message[0])
+        messages = sorted(loop.messages, key=lambda message: message[0])
         self.templates = [self._template(*message, player_chunk_size) for message in messages]
         self.bytes_per_s = sum(template.fan_out_bytes for template in self.templates) / LOOP_S
 
     def _template(self, offset_ms: int, type_id: int, body: bytes, player_chunk_size: int) -> Template:
-        chunk_stream_id = _VIDEO_STREAM if type_id == _VIDEO else _AUDIO_STREAM
+        chunk_stream_id = _CHUNK_STREAMS[type_id]
+        clock_at = body.find(CLOCK_MARK)
         continuations = (len(body) - 1) // player_chunk_size
         return Template(
             offset_ms,
             chunk_stream_id << 24,
             bytearray(wire.chunks(type_id, 0, 1, chunk_stream_id, body, self.chunk_size)),
-            wire.HEADER_BYTES + body.index(CLOCK_MARK) + len(CLOCK_MARK) if type_id == _VIDEO else 0,
+            wire.HEADER_BYTES + clock_at + len(CLOCK_MARK) if clock_at >= 0 else 0,
             len(body) + _SMALLEST_HEADER_BYTES + continuations,
         )
 
 
-def _video() -> list[tuple[int, int, bytes]]:
+@functools.cache
+def made_up_loop() -> Loop:
+    """
+    Make the loop that nobody can decode.
+
+    Returns:
+        Metadata, sequence headers, and the messages of one loop.
+    """
+    headers = (METADATA, (VIDEO, b"\x17\x00\x00\x00\x00" + _avc_configuration()), (AUDIO, b"\xaf\x00" + _AAC_LC))
+    return Loop(headers, spread(VIDEO, _pictures()) + spread(AUDIO, _sounds()))
+
+
+def spread(type_id: int, bodies: Sequence[bytes]) -> list[tuple[int, int, bytes]]:
+    """
+    Place messages evenly over the loop.
+
+    Args:
+        type_id: message type.
+        bodies: of all messages of the type.
+
+    Returns:
+        Milliseconds from the start of the loop, type and body of each.
+    """
+    return [(number * LOOP_MS // len(bodies), type_id, body) for number, body in enumerate(bodies)]
+
+
+def _pictures() -> list[bytes]:
     generator = random.Random(1)
-    weights = [generator.uniform(*((1.6, 2.4) if frame % 3 == 1 else (0.4, 0.8))) for frame in range(1, _VIDEO_FRAMES)]
+    weights = [generator.uniform(*((1.6, 2.4) if frame % 3 == 1 else (0.4, 0.8))) for frame in range(1, VIDEO_FRAMES)]
     share = (_VIDEO_BYTES - _KEY_FRAME_BYTES) / sum(weights)
     sizes = [_KEY_FRAME_BYTES, *(round(weight * share) for weight in weights)]
-    return [(frame * LOOP_MS // _VIDEO_FRAMES, _VIDEO, _frame(size, generator)) for frame, size in enumerate(sizes)]
+    return [_frame(size, generator) for size in sizes]
 
 
 def _frame(size: int, generator: random.Random) -> bytes:
@@ -102,12 +145,9 @@ def _frame(size: int, generator: random.Random) -> bytes:
     return head + generator.randbytes(size - len(head) - len(tail)) + tail
 
 
-def _audio() -> list[tuple[int, int, bytes]]:
+def _sounds() -> list[bytes]:
     generator = random.Random(2)
-    return [
-        (frame * LOOP_MS // _AUDIO_FRAMES, _AUDIO, b"\xaf\x01" + generator.randbytes(_AUDIO_BODY_BYTES - 2))
-        for frame in range(_AUDIO_FRAMES)
-    ]
+    return [b"\xaf\x01" + generator.randbytes(_AUDIO_BODY_BYTES - 2) for _ in range(AUDIO_FRAMES)]
 
 
 def _avc_configuration() -> bytes:
@@ -115,7 +155,7 @@ def _avc_configuration() -> bytes:
     return b"\x01" + _SPS[1:4] + b"\xff" + parameter_sets + b"\xfd\xf8\xf8\x00"
 
 
-_METADATA: dict[str, wire.Amf] = {
+_METADATA_VALUES: dict[str, wire.Amf] = {
     "width": 1280.0,
     "height": 720.0,
     "framerate": 30.0,
@@ -127,8 +167,5 @@ _METADATA: dict[str, wire.Amf] = {
     "audiocodecid": 10.0,
     "encoder": "bench",
 }
-_HEADERS = (
-    (_DATA, _DATA_STREAM, wire.amf0("@setDataFrame", "onMetaData", _METADATA)),
-    (_VIDEO, _VIDEO_STREAM, b"\x17\x00\x00\x00\x00" + _avc_configuration()),
-    (_AUDIO, _AUDIO_STREAM, b"\xaf\x00" + _AAC_LC_44100_STEREO),
-)
+METADATA = (_DATA, wire.amf0("@setDataFrame", "onMetaData", _METADATA_VALUES))
+"""Type and body of what describes the stream."""
