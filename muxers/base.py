@@ -8,6 +8,7 @@ know neither asyncio nor the server; they may block.
 
 from __future__ import annotations
 
+import errno
 import fcntl
 import os
 from collections.abc import Sequence
@@ -65,6 +66,8 @@ class FileFacts:
     """Media time lost in them."""
     jumps: int
     """Leaps of the publisher's timestamps by more than 5 s, either way."""
+    left_out: int
+    """Frames that the format could not carry where they came; other formats of the recording have them."""
     empty: bool
     """No frame ever came; there is no file any more."""
 
@@ -85,9 +88,15 @@ class Muxer(Protocol):
             OSError: it cannot be created.
         """
 
-    def write(self, tags: Sequence[FlvTag]) -> None:
+    def write(self, tags: Sequence[FlvTag]) -> int:
         """
         Append tags, in the order of the feed.
+
+        Returns:
+            How many it took. Fewer than all means that the rest belongs into a new output, as this one cannot go on: a
+            changed codec configuration, a track that it was not made for. The first tag left is one to start at: a key
+            frame of the default video track, or any audio frame where there is no video. This output only wants to be
+            closed; whoever made it gives the next one the headers in force, then the rest.
 
         Raises:
             MuxError: the format cannot carry this, or an earlier call failed.
@@ -137,3 +146,18 @@ def create_file(path: Path) -> int:
         os.close(descriptor)
         raise
     return descriptor
+
+
+def require_linked(descriptor: int, path: Path) -> None:
+    """
+    Make sure that what is being written still has a name.
+
+    Args:
+        descriptor: of the open file or folder.
+        path: for the message.
+
+    Raises:
+        FileNotFoundError: it was removed; what is written to it is lost when it is closed.
+    """
+    if not os.fstat(descriptor).st_nlink:
+        raise FileNotFoundError(errno.ENOENT, "removed while it was being recorded", str(path))

@@ -2,20 +2,16 @@
 
 from __future__ import annotations
 
-import math
 from dataclasses import replace
 
 from muxers.base import TrackFacts
 from muxers.clock import NOT_A_FRAME
-from rtmpd.errors import AmfError, MediaError
+from muxers.marks import ON_GAP, read_gap_ms
+from rtmpd.errors import MediaError
 from rtmpd.media.configurations import VideoConfiguration, describe_header
 from rtmpd.media.heads import MAX_TRACKS
 from rtmpd.media.tags import KEY_FRAME, SEQUENCE_HEADER, header_slot, parse_audio, parse_video
-from rtmpd.wire import amf0
 from rtmpd.wire.messages import AUDIO, VIDEO
-
-ON_GAP = amf0.encode("onGap")
-"""How the body of a script tag that names a gap begins."""
 
 _KINDS = {AUDIO: "audio", VIDEO: "video"}
 _LONGEST_FRAME_MS = 1_000
@@ -101,7 +97,7 @@ class FactsCollector:
         if not body.startswith(ON_GAP):
             return
         self.gaps += 1
-        self.gap_ms += _gap_ms(body)
+        self.gap_ms += read_gap_ms(body)
 
     def _describe(self, type_id: int, body: bytes) -> None:
         """Take a sequence header's word for the track it belongs to; a later one corrects it."""
@@ -137,17 +133,3 @@ class FactsCollector:
         except MediaError:
             pass
         self._tracks[type_id, 0] = track
-
-
-def _gap_ms(body: bytes) -> int:
-    try:
-        values, _ = amf0.decode_prefix(body, 2)
-    except AmfError:
-        return 0
-    gap = values[-1]
-    if not isinstance(gap, dict):
-        return 0
-    begin, end = gap.get("from_ms"), gap.get("to_ms")
-    if not isinstance(begin, float) or not isinstance(end, float) or not math.isfinite(end - begin):
-        return 0
-    return max(0, int(end - begin))

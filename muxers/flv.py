@@ -8,13 +8,12 @@ leaves opens as it is. Adobe Flash Video File Format 10.1, annex E.
 
 from __future__ import annotations
 
-import errno
 import os
 from collections.abc import Sequence
 from pathlib import Path
 from typing import NamedTuple
 
-from muxers.base import FileFacts, MuxError, create_file
+from muxers.base import FileFacts, MuxError, create_file, require_linked
 from muxers.clock import FileClock
 from muxers.collector import FactsCollector
 from muxers.flv_metadata import (
@@ -25,6 +24,7 @@ from muxers.flv_metadata import (
     read_metadata,
     without_file_values,
 )
+from muxers.marks import ON_RESUME
 from rtmpd.media.tags import KEY_FRAME, classify
 from rtmpd.wire.amf import AmfValue
 from rtmpd.wire.flv import (
@@ -89,12 +89,15 @@ class FlvMuxer:
         """
         self._descriptor = create_file(self._path)
 
-    def write(self, tags: Sequence[FlvTag]) -> None:
+    def write(self, tags: Sequence[FlvTag]) -> int:
         """
         Append tags; all of them are with the kernel when this returns.
 
         Args:
             tags: in the order of the feed; a metadata tag that is the very first becomes part of the file's own.
+
+        Returns:
+            The number of tags: there is none that an FLV file could not go on with.
 
         Raises:
             MuxError: the file is closed or broken, or a body is larger than FLV's 16 MiB.
@@ -103,14 +106,21 @@ class FlvMuxer:
         if self._closed or self._fault or self._descriptor < 0:
             raise MuxError(f"{self._path.name} is not open for writing")
         if not tags:
-            return
-        if self._metadata is None:
-            tags = self._begin(tags)
-        self._append([self._encode(tag) for tag in tags])
+            return 0
+        left = self._begin(tags) if self._metadata is None else tags
+        self._append([self._encode(tag) for tag in left])
         self._patch_flags()
+        return len(tags)
 
     def flush(self) -> None:
-        """Do nothing: `write` keeps nothing back."""
+        """
+        Look whether the file is still there; `write` keeps nothing back.
+
+        Raises:
+            FileNotFoundError: somebody removed it.
+        """
+        if self._descriptor >= 0 and not self._closed:
+            require_linked(self._descriptor, self._path)
 
     def facts(self) -> FileFacts:
         """Say what the file holds so far."""
@@ -128,6 +138,7 @@ class FlvMuxer:
             gaps=collector.gaps,
             gap_ms=collector.gap_ms,
             jumps=self._clock.jumps,
+            left_out=0,
             empty=self._is_empty,
         )
 
@@ -180,6 +191,9 @@ class FlvMuxer:
             if type_id == DATA_AMF0 and body.startswith(ON_METADATA):
                 body = without_file_values(body)
                 time_ms = 0  # ffmpeg takes one with any other time for a subtitle and adds a stream
+            elif type_id == DATA_AMF0 and body.startswith(ON_RESUME):
+                self._clock.resume()
+                return _Piece(b"", tag, time_ms, flags)  # to ffmpeg, an unknown script tag is one more stream
         return _Piece(encode_tag(type_id, time_ms & 0xFFFFFFFF, body), tag, time_ms, flags)
 
     def _append(self, pieces: list[_Piece]) -> None:
@@ -240,8 +254,7 @@ class FlvMuxer:
             self._path.unlink(missing_ok=True)
             self._size = 0
             return
-        if not os.fstat(self._descriptor).st_nlink:
-            raise FileNotFoundError(errno.ENOENT, "removed while it was being recorded", str(self._path))
+        require_linked(self._descriptor, self._path)
         os.ftruncate(self._descriptor, self._size)
         self._patch_flags()
         body = self._metadata.final(self._final_values(), self._index, self._missing_kinds())

@@ -56,6 +56,7 @@ class FileFacts(TypedDict):
     gaps: int
     gap_ms: int
     jumps: int
+    left_out: int
     empty: bool
 
 

@@ -34,12 +34,13 @@ class FakeMuxer:
             if len(self.tags) == self.room:
                 raise self.fault
             self.tags.append(tag)
+        return len(tags)
 
     def flush(self):
         pass
 
     def facts(self):
-        return FileFacts(str(self.path), "fake", len(self.tags), 0, 0, 0, 0, 0, (), 0, 0, 0, empty=not self.tags)
+        return FileFacts(str(self.path), "fake", len(self.tags), 0, 0, 0, 0, 0, (), 0, 0, 0, 0, empty=not self.tags)
 
     def close(self):
         self.closed += 1

@@ -45,3 +45,17 @@ def test_a_file_system_without_locks_is_an_error_that_leaves_no_descriptor(tmp_p
         base.create_file(tmp_path / "file")
 
     assert len(list(Path("/proc/self/fd").iterdir())) == before
+
+
+def test_a_file_is_linked_until_it_is_removed(tmp_path):
+    path = tmp_path / "file"
+    descriptor = base.create_file(path)
+    try:
+        base.require_linked(descriptor, path)
+        path.unlink()
+
+        with pytest.raises(FileNotFoundError, match="removed") as caught:
+            base.require_linked(descriptor, path)
+        assert caught.value.filename == str(path)
+    finally:
+        os.close(descriptor)

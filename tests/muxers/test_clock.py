@@ -76,6 +76,35 @@ def test_timestamps_that_alternate_between_two_clocks_do_not_grow_the_file(other
     assert max(placed) - placed[1] <= 60 * 40
 
 
+@pytest.mark.parametrize("back_at_ms", [0, 90_000, 2**32 - 10])
+def test_a_publisher_that_comes_back_goes_on_one_frame_later_whatever_its_clock_says(back_at_ms):
+    clock = FileClock()
+    before = [clock.place(timestamp, 0) for timestamp in (50_000, 50_040, 50_080)]
+
+    clock.resume()
+    after = [clock.place((back_at_ms + step) % 2**32, 0) for step in (0, 40, 21)]
+
+    assert before + after == [0, 40, 80, 120, 160, 141]
+    assert (clock.jumps, clock.start_ms, clock.latest_ms) == (0, 50_000, 160)
+
+
+def test_coming_back_before_the_first_frame_is_beginning():
+    clock = FileClock()
+    clock.resume()
+
+    assert clock.place(7_000, KEY_FRAME) == 0
+    assert clock.start_ms == 7_000
+
+
+def test_a_leap_after_coming_back_is_a_leap():
+    clock = FileClock()
+    clock.place(1_000, 0)
+    clock.resume()
+
+    assert [clock.place(timestamp, 0) for timestamp in (100_000, 100_040, 0)] == [1, 41, 42]
+    assert clock.jumps == 1
+
+
 @given(st.lists(st.integers(0, 2**32 - 1), max_size=50))
 def test_no_timestamps_make_a_negative_time(timestamps):
     placed, clock = place(*timestamps)

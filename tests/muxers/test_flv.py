@@ -14,6 +14,7 @@ from hypothesis import strategies as st
 from muxers import flv
 from muxers.base import MuxError
 from muxers.flv import FlvMuxer
+from muxers.marks import ON_RESUME
 from rtmpd.wire import amf0
 from rtmpd.wire.flv import FlvTag, TagReader
 from tests.helpers.footage import demux, footage, metadata_of, relative, shifted, tags_of
@@ -301,6 +302,29 @@ def test_a_file_that_was_removed_meanwhile_is_an_error_not_a_recording(path):
     with pytest.raises(FileNotFoundError, match="removed"):
         muxer.close()
     assert not muxer.close().empty
+
+
+def test_flushing_finds_out_that_the_file_was_removed(path, muxer):
+    muxer.write([AVC_HEADER, KEY])
+    muxer.flush()
+    path.unlink()
+
+    with pytest.raises(FileNotFoundError, match="removed"):
+        muxer.flush()
+    with pytest.raises(FileNotFoundError, match="removed"):
+        muxer.close()
+
+
+def test_a_publisher_that_comes_back_goes_on_in_the_file_without_a_trace(path, muxer):
+    resume = FlvTag(18, 0, ON_RESUME)
+
+    assert muxer.write([AVC_HEADER, at(KEY, 5000), at(INTER, 5040), resume, AVC_HEADER, at(KEY, 0), at(INTER, 40)]) == 7
+    assert muxer.confirmed_tags == 7
+    facts = muxer.close()
+
+    assert times(path) == [0, 0, 40, 40, 80, 120]
+    assert {tag.type_id for tag in tags_of(path.read_bytes())[1:]} == {9}
+    assert (facts.jumps, facts.left_out, facts.video_frames) == (0, 0, 4)
 
 
 class FullDisk:

@@ -15,7 +15,7 @@ from rtmpd.workers import protocol
 
 FACTS = dataclasses.asdict(
     base.FileFacts(
-        "/x.flv", "flv", 1, 2, 3, 4, 5, 6, (base.TrackFacts("video", 0, "avc1", 64, 48),), 0, 0, 0, empty=False
+        "/x.flv", "flv", 1, 2, 3, 4, 5, 6, (base.TrackFacts("video", 0, "avc1", 64, 48),), 0, 0, 0, 0, empty=False
     )
 )
 PACKETS = [
