@@ -1,0 +1,287 @@
+"""
+The one module that imports PyAV: containers written sample by sample, every byte through a function of ours.
+
+FFmpeg is given its codec parameters by its own FLV demuxer, from a file in memory with a header and a first frame: the
+only way that copies them all, for every codec, without an encoder. Samples are muxed one behind, when the next one of
+their track has come: without their durations FFmpeg guesses how long the last sample of a fragment is, and moves the
+first one of the next fragment to where the guess ends (after a pause of two seconds: two seconds too early).
+
+Exceptions never travel through FFmpeg: the first one of our function is kept, later writes are swallowed, and the
+caller gets it, errno and all, when FFmpeg returns. What FFmpeg refuses by itself is a `MuxError`.
+"""
+
+from __future__ import annotations
+
+import io
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager, suppress
+from typing import TypeAlias
+
+import av
+import av.error
+from av.audio.stream import AudioStream
+from av.container import OutputContainer
+from av.packet import Packet
+from av.stream import Stream
+from av.video.stream import VideoStream
+
+from muxers.base import MuxError
+from muxers.samples import Sample, Track
+from rtmpd.errors import MediaError
+from rtmpd.media.configurations import AudioConfiguration, VideoConfiguration, describe_header
+from rtmpd.wire.flv import encode_file_header, encode_tag
+from rtmpd.wire.messages import AUDIO, VIDEO
+
+WriteAt: TypeAlias = Callable[[int, bytes], object]
+"""Takes an offset in the output and the bytes that belong there; raises OSError."""
+
+_LAYOUTS = ("", "mono", "stereo", "3.0", "4.0", "5.0", "5.1", "6.1", "7.1")
+
+
+class _Sink:
+    """The file object that FFmpeg sees."""
+
+    def __init__(self, write: WriteAt, *, seekable: bool) -> None:
+        self._write = write
+        self._seekable = seekable
+        self._position = 0
+        self._end = 0
+        self.fault: Exception | None = None
+        self.swallows = False
+
+    def seekable(self) -> bool:
+        return self._seekable
+
+    def write(self, data: bytes) -> int:
+        if not self.swallows:
+            try:
+                self._write(self._position, data)
+            except Exception as error:  # noqa: BLE001 - a bug of ours, too, must come out where FFmpeg was called
+                self.fault = error
+                self.swallows = True
+        self._position += len(data)
+        self._end = max(self._end, self._position)
+        return len(data)
+
+    def seek(self, offset: int, whence: int = io.SEEK_SET) -> int:
+        self._position = offset + {io.SEEK_SET: 0, io.SEEK_CUR: self._position, io.SEEK_END: self._end}[whence]
+        return self._position
+
+    def tell(self) -> int:
+        return self._position
+
+    def raise_fault(self) -> None:
+        if self.fault is not None:
+            raise self.fault
+
+
+class _Lane:
+    """One track's way into the container."""
+
+    __slots__ = ("last", "pending", "step", "stream", "ticks_per_s")
+
+    def __init__(self, stream: VideoStream | AudioStream, ticks_per_s: int) -> None:
+        self.stream = stream
+        self.ticks_per_s = ticks_per_s
+        self.pending: Packet[Stream] | None = None
+        self.last = -1
+        """Decoding time of the newest sample, in the stream's ticks."""
+        self.step = 0
+
+
+class Output:
+    """A container being written."""
+
+    def __init__(
+        self,
+        write: WriteAt,
+        container_format: str,
+        options: Mapping[str, str],
+        tracks: Mapping[Track, bytes],
+        *,
+        seekable: bool,
+    ) -> None:
+        """
+        Open the container and write its header.
+
+        Args:
+            write: takes what the container consists of.
+            container_format: FFmpeg's name of it.
+            options: of FFmpeg's muxer.
+            tracks: each with its first payload, from which FFmpeg reads what the header does not say; empty where
+                none has come, which is too little for codecs without headers.
+            seekable: whether `write` takes offsets before the end; else they only rise.
+
+        Raises:
+            MuxError: the container cannot be made of these tracks.
+            OSError: `write` raised it.
+        """
+        self._sink = _Sink(write, seekable=seekable)
+        self._container = av.open(self._sink, "w", format=container_format, options=dict(options))
+        try:
+            with _translated():
+                streams = {track: _add_stream(self._container, track, payload) for track, payload in tracks.items()}
+                self._container.start_encoding()
+            self._sink.raise_fault()
+        except BaseException:
+            self.abandon()
+            raise
+        # The muxer chooses its time bases when it writes the header: in them nothing is rescaled, so nothing collides.
+        self._lanes = {track: _Lane(stream, _ticks_per_s(stream)) for track, stream in streams.items()}
+        self._mux_one = self._container.mux_one
+
+    def mux(self, sample: Sample) -> bool:
+        """
+        Append a sample; it may stay in memory until the next one of its track comes.
+
+        Args:
+            sample: a decoding time that does not rise is moved to one tick after the one before it. A presentation
+                time before the decoding time moves that back as far as it can, as no container of FFmpeg's allows it.
+
+        Returns:
+            Whether the container has its track; if not, nothing happened.
+
+        Raises:
+            MuxError: FFmpeg refuses a sample; the container goes on without it.
+            OSError: writing failed; nothing more is written.
+        """
+        track, payload, dts_ms, composition_ms, is_key = sample
+        lane = self._lanes.get(track)
+        if lane is None:
+            return False
+        ticks_per_s, last = lane.ticks_per_s, lane.last
+        dts = max((dts_ms * ticks_per_s + 500) // 1000, last + 1)
+        pts = ((dts_ms + composition_ms) * ticks_per_s + 500) // 1000
+        if pts < dts:
+            dts = max(pts, last + 1)
+            pts = max(pts, dts)
+        packet = Packet(payload)
+        packet.stream = lane.stream
+        packet.dts = dts
+        packet.pts = pts
+        if is_key:
+            packet.is_keyframe = True
+        previous, lane.pending, lane.last = lane.pending, packet, dts
+        if previous is not None:
+            step = dts - last
+            if step <= ticks_per_s:
+                lane.step = step
+            self._put(previous, step)
+        return True
+
+    def release(self, before_ms: int) -> None:
+        """
+        Let go of samples whose track has fallen silent, so that they are not lost in a crash.
+
+        Args:
+            before_ms: those with an earlier decoding time; they get the duration of the one before them.
+
+        Raises:
+            MuxError: FFmpeg refuses a sample.
+            OSError: writing failed.
+        """
+        for lane in self._lanes.values():
+            if lane.last * 1000 < before_ms * lane.ticks_per_s:
+                self._settle(lane)
+
+    def close(self) -> None:
+        """
+        Write what is left, and the container's end.
+
+        Raises:
+            MuxError: FFmpeg could not end it.
+            OSError: writing failed.
+        """
+        try:
+            for lane in sorted(self._lanes.values(), key=lambda lane: lane.last / lane.ticks_per_s):
+                with suppress(MuxError):
+                    self._settle(lane)
+            with _translated():
+                self._container.close()
+            self._sink.raise_fault()
+        finally:
+            self.abandon()
+
+    def abandon(self) -> None:
+        """Free the container without writing anything more; harmless when called again."""
+        self._sink.swallows = True
+        with suppress(av.error.FFmpegError):
+            self._container.close()
+
+    def _settle(self, lane: _Lane) -> None:
+        packet, lane.pending = lane.pending, None
+        if packet is not None:
+            self._put(packet, lane.step)
+
+    def _put(self, packet: Packet[Stream], duration: int) -> None:
+        packet.duration = duration
+        try:
+            self._mux_one(packet)
+        except av.error.FFmpegError as error:
+            raise MuxError(f"FFmpeg refuses a frame: {error.strerror}") from error
+        if self._sink.fault is not None:
+            raise self._sink.fault
+
+
+def _add_stream(container: OutputContainer, track: Track, payload: bytes) -> VideoStream | AudioStream:
+    bodies = [track.header_body(), track.frame_body(payload)] if payload else [track.header_body()]
+    with av.open(io.BytesIO(_flv(track.type_id, bodies)), format="flv") as probe:
+        found = probe.streams.video if track.type_id == VIDEO else probe.streams.audio
+        if not found:
+            raise MuxError(f"FFmpeg finds no {track.codec} in its header")
+        stream = container.add_stream_from_template(found[0], opaque=True)
+    if isinstance(stream, VideoStream):
+        if track.codec == "hvc1":
+            stream.codec_context.codec_tag = "hvc1"  # FFmpeg's own choice, hev1, does not play on Apple's devices
+        _complete_video(stream, track)
+    else:
+        _complete_audio(stream, track)
+    return stream
+
+
+def _complete_video(stream: VideoStream, track: Track) -> None:
+    """Fill in by the header what no frame has told: a container's header needs it."""
+    context = stream.codec_context
+    described = _described(track)
+    if not context.width and isinstance(described, VideoConfiguration):
+        context.width, context.height = described.width, described.height
+
+
+def _complete_audio(stream: AudioStream, track: Track) -> None:
+    context = stream.codec_context
+    described = _described(track)
+    if described is None or isinstance(described, VideoConfiguration):
+        return
+    if not context.sample_rate:
+        context.sample_rate = described.sample_rate
+    if not context.channels and 0 < described.channels < len(_LAYOUTS):
+        context.layout = _LAYOUTS[described.channels]
+
+
+def _described(track: Track) -> VideoConfiguration | AudioConfiguration | None:
+    try:
+        return describe_header(track.type_id, track.header_body())
+    except MediaError:
+        return None
+
+
+def _flv(type_id: int, bodies: list[bytes]) -> bytes:
+    header = encode_file_header(audio=type_id == AUDIO, video=type_id == VIDEO)
+    return header + b"".join(encode_tag(type_id, 0, body) for body in bodies)
+
+
+def _ticks_per_s(stream: VideoStream | AudioStream) -> int:
+    time_base = stream.time_base
+    assert time_base is not None
+    assert time_base.numerator == 1
+    return time_base.denominator
+
+
+@contextmanager
+def _translated() -> Iterator[None]:
+    try:
+        yield
+    except av.error.FFmpegError as error:
+        raise MuxError(f"FFmpeg refuses: {error.strerror}") from error
+    except ValueError as error:  # PyAV asks FFmpeg whether the container knows the codec
+        raise MuxError(str(error)) from error
