@@ -1,7 +1,8 @@
 """
 FLV: the tags as they came, with new timestamps, behind a metadata tag that is completed at the end.
 
-Bodies are never touched, so codecs that nobody knows yet are recorded too. Each call of `write` is one write of whole
+Bodies are never touched, so codecs that nobody knows yet are recorded too; but pictures that come before the header they
+need are left out, as FFmpeg gives up a file that begins with one. Each call of `write` is one write of whole
 tags to the kernel without a buffer in between: a killed process loses nothing that was confirmed, and the file it
 leaves opens as it is. Adobe Flash Video File Format 10.1, annex E.
 """
@@ -14,7 +15,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from muxers.base import FileFacts, MuxError, create_file, require_linked
-from muxers.clock import FileClock
+from muxers.clock import NOT_A_FRAME, FileClock
 from muxers.collector import FactsCollector
 from muxers.flv_metadata import (
     INDEX_ENTRIES,
@@ -25,7 +26,10 @@ from muxers.flv_metadata import (
     without_file_values,
 )
 from muxers.marks import ON_RESUME
-from rtmpd.media.tags import KEY_FRAME, classify
+from muxers.samples import HEADERLESS
+from rtmpd.errors import MediaError
+from rtmpd.media.heads import SEQUENCE_START
+from rtmpd.media.tags import KEY_FRAME, SEQUENCE_HEADER, classify, header_slot, parse_video
 from rtmpd.wire.amf import AmfValue
 from rtmpd.wire.flv import (
     FILE_HEADER_BYTES,
@@ -45,6 +49,7 @@ class _Piece(NamedTuple):
     """A tag on its way to the file."""
 
     data: bytes
+    """Empty for a tag that stays outside."""
     tag: FlvTag
     time_ms: int
     flags: int
@@ -65,6 +70,8 @@ class FlvMuxer:
         self._index_entries = index_entries
         self._index = KeyFrameIndex(index_entries)
         self._clock = FileClock()
+        self._video_is_configured = False
+        self._left_out = 0
         self._collector = FactsCollector()
         self._metadata: FileMetadata | None = None
         self._descriptor = -1
@@ -138,7 +145,7 @@ class FlvMuxer:
             gaps=collector.gaps,
             gap_ms=collector.gap_ms,
             jumps=self._clock.jumps,
-            left_out=0,
+            left_out=self._left_out,
             empty=self._is_empty,
         )
 
@@ -185,6 +192,8 @@ class FlvMuxer:
         flags = 0
         if type_id in (AUDIO, VIDEO):
             flags = classify(type_id, body)
+            if type_id == VIDEO and not self._video_is_configured and self._lacks_header(body, flags):
+                return _Piece(b"", tag, self._clock.now_ms, flags)
             time_ms = self._clock.place(timestamp_ms, flags)
         else:
             time_ms = self._clock.now_ms
@@ -195,6 +204,16 @@ class FlvMuxer:
                 self._clock.resume()
                 return _Piece(b"", tag, time_ms, flags)  # to ffmpeg, an unknown script tag is one more stream
         return _Piece(encode_tag(type_id, time_ms & 0xFFFFFFFF, body), tag, time_ms, flags)
+
+    def _lacks_header(self, body: bytes, flags: int) -> bool:
+        if flags & SEQUENCE_HEADER:
+            self._video_is_configured = header_slot(VIDEO, body)[2] == SEQUENCE_START
+        if flags & NOT_A_FRAME:
+            return False
+        try:
+            return parse_video(body).codec not in HEADERLESS
+        except MediaError:
+            return False
 
     def _append(self, pieces: list[_Piece]) -> None:
         left = self._write(b"".join([piece.data for piece in pieces]))
@@ -207,7 +226,9 @@ class FlvMuxer:
 
     def _count(self, piece: _Piece) -> None:
         type_id, _, body = piece.tag
-        if type_id in (AUDIO, VIDEO):
+        if not piece.data:
+            self._left_out += type_id == VIDEO
+        elif type_id in (AUDIO, VIDEO):
             self._collector.add_media(type_id, body, piece.time_ms, piece.flags)
             if type_id == VIDEO:
                 self._index_video(piece)

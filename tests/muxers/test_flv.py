@@ -13,8 +13,10 @@ from hypothesis import strategies as st
 
 from muxers import flv
 from muxers.base import MuxError
+from muxers.clock import NOT_A_FRAME
 from muxers.flv import FlvMuxer
 from muxers.marks import ON_RESUME
+from rtmpd.media.tags import classify
 from rtmpd.wire import amf0
 from rtmpd.wire.flv import FlvTag, TagReader
 from tests.helpers.footage import demux, footage, metadata_of, relative, shifted, tags_of
@@ -255,6 +257,19 @@ def test_unknown_codecs_are_recorded_as_they_are(path):
     ]
 
 
+@pytest.mark.parametrize("codec", ["libx264", "libx265", "libsvtav1"])
+def test_pictures_before_their_header_are_left_out_so_that_the_file_opens(path, codec):
+    media = [tag for tag in tags_of(footage(codec, None)) if tag.type_id == 9]
+    header, frames = media[0], [tag for tag in media if not classify(9, tag.body) & NOT_A_FRAME]
+
+    facts = record(path, [*shifted(frames[:10], 1000), header, *shifted(frames[25:], 1000)])
+
+    assert facts.left_out == 10
+    assert facts.video_frames == len(demux(path)) == len(frames) - 25
+    assert facts.start_ms == 2000
+    assert times(path)[:2] == [0, 0]
+
+
 @pytest.mark.parametrize("tags", [[], [AVC_HEADER, AAC_HEADER], [script("onMetaData", {}), FlvTag(8, 0, b"")]])
 def test_a_recording_without_frames_is_removed_and_reported_empty(path, tags):
     facts = record(path, tags)
@@ -394,6 +409,7 @@ any_tags = st.lists(st.builds(FlvTag, st.sampled_from([8, 9, 15, 18]), st.intege
 @given(any_tags, st.integers(1, 20))
 def test_any_tags_in_any_batches_make_the_same_file_with_the_same_bodies(tmp_path_factory, tags, batch):
     folder = tmp_path_factory.mktemp("any")
+    tags = [AVC_HEADER, *tags]  # without one, pictures are left out
     whole, split = folder / "whole.flv", folder / "split.flv"
 
     facts = record(whole, tags, batch=len(tags) or 1, index_entries=4)
