@@ -25,7 +25,7 @@ from av.packet import Packet
 from av.stream import Stream
 from av.video.stream import VideoStream
 
-from muxers.base import MuxError
+from muxers.base import MuxError, TrackFacts
 from muxers.samples import Sample, Track
 from rtmpd.errors import MediaError
 from rtmpd.media.configurations import AudioConfiguration, VideoConfiguration, describe_header
@@ -35,6 +35,19 @@ from rtmpd.wire.messages import AUDIO, VIDEO
 WriteAt: TypeAlias = Callable[[int, bytes], object]
 """Takes an offset in the output and the bytes that belong there; raises OSError."""
 
+_CODECS = {
+    "h264": "avc1",
+    "hevc": "hvc1",
+    "av1": "av01",
+    "vp9": "vp09",
+    "aac": "mp4a",
+    "mp3": ".mp3",
+    "opus": "Opus",
+    "flac": "fLaC",
+    "ac3": "ac-3",
+    "eac3": "ec-3",
+}
+"""Our names of codecs by FFmpeg's."""
 _LAYOUTS = ("", "mono", "stereo", "3.0", "4.0", "5.0", "5.1", "6.1", "7.1")
 
 
@@ -130,6 +143,11 @@ class Output:
         self._lanes = {track: _Lane(stream, _ticks_per_s(stream)) for track, stream in streams.items()}
         self._mux_one = self._container.mux_one
 
+    @property
+    def tracks(self) -> tuple[TrackFacts, ...]:
+        """The container's tracks, with what FFmpeg found out about them."""
+        return tuple(_facts_of(track, lane.stream) for track, lane in self._lanes.items())
+
     def mux(self, sample: Sample) -> bool:
         """
         Append a sample; it may stay in memory until the next one of its track comes.
@@ -223,6 +241,41 @@ class Output:
             raise self._sink.fault
 
 
+def describe(data: bytes) -> tuple[TrackFacts, ...]:
+    """
+    Read which tracks a file has.
+
+    Args:
+        data: its beginning, as far as the first frames.
+
+    Returns:
+        Video first; without those whose codec no muxer writes.
+
+    Raises:
+        MuxError: FFmpeg cannot read it.
+    """
+    try:
+        with av.open(io.BytesIO(data)) as container:
+            video = [(stream.codec_context, "video") for stream in container.streams.video]
+            audio = [(stream.codec_context, "audio") for stream in container.streams.audio]
+            return tuple(
+                TrackFacts(
+                    kind,
+                    number,
+                    _CODECS[context.codec.canonical_name],
+                    width=getattr(context, "width", 0),
+                    height=getattr(context, "height", 0),
+                    sample_rate=getattr(context, "sample_rate", 0),
+                    channels=getattr(context, "channels", 0),
+                )
+                for found in (video, audio)
+                for number, (context, kind) in enumerate(found)
+                if context.codec.canonical_name in _CODECS
+            )
+    except av.error.FFmpegError as error:
+        raise MuxError(f"FFmpeg cannot read it: {error.strerror}") from error
+
+
 def _add_stream(container: OutputContainer, track: Track, payload: bytes) -> VideoStream | AudioStream:
     bodies = [track.header_body(), track.frame_body(payload)] if payload else [track.header_body()]
     with av.open(io.BytesIO(_flv(track.type_id, bodies)), format="flv") as probe:
@@ -256,6 +309,14 @@ def _complete_audio(stream: AudioStream, track: Track) -> None:
         context.sample_rate = described.sample_rate
     if not context.channels and 0 < described.channels < len(_LAYOUTS):
         context.layout = _LAYOUTS[described.channels]
+
+
+def _facts_of(track: Track, stream: VideoStream | AudioStream) -> TrackFacts:
+    if isinstance(stream, VideoStream):
+        size = stream.codec_context
+        return TrackFacts("video", track.track_id, track.codec, width=size.width, height=size.height)
+    sound = stream.codec_context
+    return TrackFacts("audio", track.track_id, track.codec, sample_rate=sound.sample_rate, channels=sound.channels)
 
 
 def _described(track: Track) -> VideoConfiguration | AudioConfiguration | None:

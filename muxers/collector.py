@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import replace
 
 from muxers.base import TrackFacts
@@ -64,6 +65,16 @@ class FactsCollector:
         """The tracks of the kinds that had frames, video first."""
         seen = {type_id for type_id, kind in self._kinds.items() if kind.frames}
         return tuple(track for (type_id, _), track in sorted(self._tracks.items(), reverse=True) if type_id in seen)
+
+    def set_tracks(self, tracks: Iterable[TrackFacts]) -> None:
+        """
+        Name the tracks where the format has settled them: headers and first frames are not asked any more.
+
+        Args:
+            tracks: all of the file's.
+        """
+        type_ids = {kind: type_id for type_id, kind in _KINDS.items()}
+        self._tracks = {(type_ids[track.kind], track.track_id): track for track in tracks}
 
     def add_media(self, type_id: int, body: bytes, time_ms: int, flags: int) -> None:
         """

@@ -138,7 +138,7 @@ def test_a_library_is_imported_only_where_it_has_its_place(module):
     assert foreign <= allowed
 
 
-@pytest.mark.parametrize("name", [*MAY_IMPORT, *LEAVES, *(set(THIRD_PARTIES) - {"muxers._pyav"})])
+@pytest.mark.parametrize("name", [*MAY_IMPORT, *LEAVES, *THIRD_PARTIES])
 def test_what_the_tables_name_exists(name):
     assert name in MODULES
 

@@ -78,7 +78,7 @@ OPTIONS = {
     "libsvtav1": {"preset": "12"},
     "libvpx-vp9": {"deadline": "realtime", "cpu-used": "8", "lag-in-frames": "0"},
 }
-AUDIO_RATES = {"flac": 44_100, "libmp3lame": 44_100}
+AUDIO_RATES = {"adpcm_swf": 44_100, "flac": 44_100, "libmp3lame": 44_100}
 
 
 def encode(stream, frames):
@@ -161,9 +161,9 @@ def tracks_of(source: Path | bytes, file_format: str | None = None) -> dict[str,
     found: dict[str, list[Packet]] = {}
     with av.open(io.BytesIO(source) if isinstance(source, bytes) else str(source), format=file_format) as container:
         for packet in container.demux():
-            if not packet.size:
-                continue
             stream = packet.stream
+            if not packet.size or stream.type not in ("video", "audio"):
+                continue
             if stream.index not in names:
                 peers = [other.index for other in container.streams if other.type == stream.type]
                 names[stream.index] = f"{stream.type} {peers.index(stream.index)}"
