@@ -6,9 +6,11 @@ import pytest
 
 from muxers.conformance import CASES, ReadFrame, Subject, check_muxer
 from muxers.flv import FlvMuxer
+from muxers.hls import HlsMuxer, repair
 from muxers.mp3 import Mp3Muxer
 from muxers.mp4 import Mp4Muxer
 from tests.helpers.footage import tracks_of
+from tests.helpers.hls import read_runs
 
 
 def read(path):
@@ -26,6 +28,15 @@ def read_mp3(path):
     return [ReadFrame("audio", 0, 0, data[start : start + 417]) for start in range(0, len(data), 417)]
 
 
+def read_hls(path):
+    """Run by run: FFmpeg's own HLS reader keeps the first header."""
+    return [ReadFrame(*packet) for packet in read_runs(path)]
+
+
+def hls_ts(path):
+    return HlsMuxer(path, segment_type="ts")
+
+
 def m4a(path):
     return Mp4Muxer(path, audio_only=True)
 
@@ -36,6 +47,10 @@ SUBJECTS = {
     "flv with mp3": Subject(FlvMuxer, read, "recording.flv", audio=".mp3"),
     "mp4": Subject(Mp4Muxer, read, "recording.mp4"),
     "mp4 with mp3": Subject(Mp4Muxer, read, "recording.mp4", audio=".mp3"),
+    "hls": Subject(HlsMuxer, read_hls, "recording.m3u8", mend=repair),
+    "hls with mp3": Subject(HlsMuxer, read_hls, "recording.m3u8", mend=repair, audio=".mp3"),
+    "hls in ts": Subject(hls_ts, read_hls, "recording.m3u8", mend=repair),
+    "hls in ts with mp3": Subject(hls_ts, read_hls, "recording.m3u8", mend=repair, audio=".mp3"),
     "m4a": Subject(m4a, read, "recording.m4a", kinds=SOUND),
     "mp3": Subject(Mp3Muxer, read_mp3, "recording.mp3", kinds=SOUND, audio=".mp3", timed=False),
 }
