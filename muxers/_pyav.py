@@ -15,12 +15,13 @@ from __future__ import annotations
 import io
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, suppress
-from typing import TypeAlias
+from pathlib import Path
+from typing import NamedTuple, TypeAlias
 
 import av
 import av.error
 from av.audio.stream import AudioStream
-from av.container import OutputContainer
+from av.container import InputContainer, OutputContainer
 from av.packet import Packet
 from av.stream import Stream
 from av.video.stream import VideoStream
@@ -241,6 +242,18 @@ class Output:
             raise self._sink.fault
 
 
+class Contents(NamedTuple):
+    """What a file holds."""
+
+    tracks: tuple[TrackFacts, ...]
+    video_frames: int
+    audio_frames: int
+    key_frames: int
+    """Of the first video track."""
+    duration_ms: int
+    """From the first frame to the end of the last one."""
+
+
 def describe(data: bytes) -> tuple[TrackFacts, ...]:
     """
     Read which tracks a file has.
@@ -254,26 +267,88 @@ def describe(data: bytes) -> tuple[TrackFacts, ...]:
     Raises:
         MuxError: FFmpeg cannot read it.
     """
-    try:
-        with av.open(io.BytesIO(data)) as container:
-            video = [(stream.codec_context, "video") for stream in container.streams.video]
-            audio = [(stream.codec_context, "audio") for stream in container.streams.audio]
-            return tuple(
-                TrackFacts(
-                    kind,
-                    number,
-                    _CODECS[context.codec.canonical_name],
-                    width=getattr(context, "width", 0),
-                    height=getattr(context, "height", 0),
-                    sample_rate=getattr(context, "sample_rate", 0),
-                    channels=getattr(context, "channels", 0),
-                )
-                for found in (video, audio)
-                for number, (context, kind) in enumerate(found)
-                if context.codec.canonical_name in _CODECS
-            )
-    except av.error.FFmpegError as error:
-        raise MuxError(f"FFmpeg cannot read it: {error.strerror}") from error
+    with _translated(), av.open(io.BytesIO(data), "r") as container:
+        return _tracks_in(container)
+
+
+def inspect(source: Path) -> Contents:
+    """
+    Read a file through.
+
+    Raises:
+        MuxError: FFmpeg cannot read it.
+        OSError: it cannot be read.
+    """
+    with _translated(), av.open(source) as container:
+        return _read_through(container, lambda _packet: None)
+
+
+def copy(source: Path, target: Path, options: Mapping[str, str]) -> Contents:
+    """
+    Write all frames of a file into a new MP4, under a name of its own as FFmpeg may have to read it again.
+
+    Args:
+        source: stays as it is.
+        target: is overwritten; its end is not synchronised to the disk.
+        options: of FFmpeg's MP4 muxer.
+
+    Raises:
+        MuxError: FFmpeg cannot read or write it; the target is to be thrown away.
+        OSError: the disk did not take it; the same.
+    """
+    with (
+        _translated(),
+        av.open(source) as given,
+        av.open(target, "w", format="mp4", options=dict(options)) as made,
+    ):
+        streams: dict[int, VideoStream | AudioStream] = {}
+        for stream in _media_streams(given):
+            streams[stream.index] = made.add_stream_from_template(stream, opaque=True)
+            _tag_hevc(streams[stream.index])
+
+        def put(packet: Packet[Stream]) -> None:
+            packet.stream = streams[packet.stream_index]
+            made.mux_one(packet)
+
+        return _read_through(given, put)
+
+
+def _media_streams(container: InputContainer) -> list[VideoStream | AudioStream]:
+    return [*container.streams.video, *container.streams.audio]
+
+
+def _tracks_in(container: InputContainer) -> tuple[TrackFacts, ...]:
+    named: list[TrackFacts] = []
+    numbers = {VIDEO: 0, AUDIO: 0}
+    for stream in _media_streams(container):
+        codec = _CODECS.get(stream.codec_context.codec.canonical_name)
+        if codec is not None:
+            type_id = VIDEO if isinstance(stream, VideoStream) else AUDIO
+            named.append(_facts_of(Track(type_id, numbers[type_id], codec, None), stream))
+            numbers[type_id] += 1
+    return tuple(named)
+
+
+def _read_through(container: InputContainer, take: Callable[[Packet[Stream]], None]) -> Contents:
+    frames = {"video": 0, "audio": 0}
+    key_frames, start_s, end_s = 0, float("inf"), 0.0
+    streams = _media_streams(container)
+    for packet in container.demux(streams):
+        if not packet.size or packet.dts is None:
+            continue
+        kind, tick_s = packet.stream.type, float(packet.time_base)
+        frames[kind] += 1
+        key_frames += packet.stream is streams[0] and kind == "video" and packet.is_keyframe
+        start_s = min(start_s, packet.dts * tick_s)
+        end_s = max(end_s, (packet.dts + (packet.duration or 0)) * tick_s)
+        take(packet)
+    duration_ms = round((end_s - start_s) * 1000) if any(frames.values()) else 0
+    return Contents(_tracks_in(container), frames["video"], frames["audio"], key_frames, duration_ms)
+
+
+def _tag_hevc(stream: VideoStream | AudioStream) -> None:
+    if stream.codec_context.codec.canonical_name == "hevc":
+        stream.codec_context.codec_tag = "hvc1"  # FFmpeg's own choice, hev1, does not play on Apple's devices
 
 
 def _add_stream(container: OutputContainer, track: Track, payload: bytes) -> VideoStream | AudioStream:
@@ -283,9 +358,8 @@ def _add_stream(container: OutputContainer, track: Track, payload: bytes) -> Vid
         if not found:
             raise MuxError(f"FFmpeg finds no {track.codec} in its header")
         stream = container.add_stream_from_template(found[0], opaque=True)
+    _tag_hevc(stream)
     if isinstance(stream, VideoStream):
-        if track.codec == "hvc1":
-            stream.codec_context.codec_tag = "hvc1"  # FFmpeg's own choice, hev1, does not play on Apple's devices
         _complete_video(stream, track)
     else:
         _complete_audio(stream, track)
@@ -343,6 +417,8 @@ def _translated() -> Iterator[None]:
     try:
         yield
     except av.error.FFmpegError as error:
+        if isinstance(error, OSError):
+            raise OSError(error.errno, error.strerror, error.filename) from error
         raise MuxError(f"FFmpeg refuses: {error.strerror}") from error
     except ValueError as error:  # PyAV asks FFmpeg whether the container knows the codec
         raise MuxError(str(error)) from error

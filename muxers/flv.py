@@ -41,8 +41,10 @@ from rtmpd.wire.flv import (
 )
 from rtmpd.wire.messages import AUDIO, DATA_AMF0, VIDEO
 
-_FLAGS_OFFSET = 4
-_METADATA_OFFSET = FILE_HEADER_BYTES + TAG_HEADER_BYTES
+FLAGS_OFFSET = 4
+"""Where the file header says which kinds there are."""
+METADATA_OFFSET = FILE_HEADER_BYTES + TAG_HEADER_BYTES
+"""Where the body of the first tag begins."""
 
 
 class _Piece(NamedTuple):
@@ -78,7 +80,7 @@ class FlvMuxer:
         self._closed = False
         self._fault: OSError | None = None
         self._size = 0
-        self._flags = encode_file_header(audio=False, video=False)[_FLAGS_OFFSET]
+        self._flags = encode_file_header(audio=False, video=False)[FLAGS_OFFSET]
         self._confirmed_tags = 0
 
     @property
@@ -258,16 +260,11 @@ class FlvMuxer:
         if self._fault is not None:
             raise self._fault
 
-    def _header_flags(self) -> int:
-        collector = self._collector
-        header = encode_file_header(audio=collector.audio_frames > 0, video=collector.video_frames > 0)
-        return header[_FLAGS_OFFSET]
-
     def _patch_flags(self) -> None:
         """Claim a track once it has a frame: players stall on one that is claimed and never comes."""
-        flags = self._header_flags()
+        flags = header_flags(self._collector)
         if flags != self._flags:
-            os.pwrite(self._descriptor, bytes([flags]), _FLAGS_OFFSET)
+            os.pwrite(self._descriptor, bytes([flags]), FLAGS_OFFSET)
             self._flags = flags
 
     def _complete(self) -> None:
@@ -278,25 +275,41 @@ class FlvMuxer:
         require_linked(self._descriptor, self._path)
         os.ftruncate(self._descriptor, self._size)
         self._patch_flags()
-        body = self._metadata.final(self._final_values(), self._index, self._missing_kinds())
-        os.pwrite(self._descriptor, body, _METADATA_OFFSET)
+        values = final_values(self._collector, self._size, self._clock.latest_ms)
+        body = self._metadata.final(values, self._index, missing_kinds(self._collector))
+        os.pwrite(self._descriptor, body, METADATA_OFFSET)
         os.fsync(self._descriptor)
 
-    def _missing_kinds(self) -> frozenset[str]:
-        frames = {"audio": self._collector.audio_frames, "video": self._collector.video_frames}
-        return frozenset(kind for kind, count in frames.items() if not count)
 
-    def _final_values(self) -> dict[str, AmfValue]:
-        collector = self._collector
-        values: dict[str, AmfValue] = {
-            "duration": collector.duration_ms / 1000,
-            "filesize": float(self._size),
-            "lasttimestamp": self._clock.latest_ms / 1000,
-            "hasVideo": collector.video_frames > 0,
-            "hasAudio": collector.audio_frames > 0,
-            "hasMetadata": True,
-            "hasKeyframes": collector.key_frames > 0,
-        }
-        if collector.key_frames:
-            values["lastkeyframetimestamp"] = collector.last_key_frame_ms / 1000
-        return values
+def missing_kinds(collector: FactsCollector) -> frozenset[str]:
+    """Name the kinds that had no frame: "audio", "video"."""
+    frames = {"audio": collector.audio_frames, "video": collector.video_frames}
+    return frozenset(kind for kind, count in frames.items() if not count)
+
+
+def final_values(collector: FactsCollector, size_bytes: int, latest_ms: int) -> dict[str, AmfValue]:
+    """
+    Make what the metadata of a complete file says about it.
+
+    Args:
+        collector: has counted all of its tags.
+        size_bytes: of the whole file.
+        latest_ms: the greatest time in it.
+    """
+    values: dict[str, AmfValue] = {
+        "duration": collector.duration_ms / 1000,
+        "filesize": float(size_bytes),
+        "lasttimestamp": latest_ms / 1000,
+        "hasVideo": collector.video_frames > 0,
+        "hasAudio": collector.audio_frames > 0,
+        "hasMetadata": True,
+        "hasKeyframes": collector.key_frames > 0,
+    }
+    if collector.key_frames:
+        values["lastkeyframetimestamp"] = collector.last_key_frame_ms / 1000
+    return values
+
+
+def header_flags(collector: FactsCollector) -> int:
+    """Make the flags byte of the file header: the kinds that have frames."""
+    return encode_file_header(audio=collector.audio_frames > 0, video=collector.video_frames > 0)[FLAGS_OFFSET]

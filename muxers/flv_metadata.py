@@ -19,6 +19,7 @@ ON_METADATA = amf0.encode("onMetaData")
 INDEX_ENTRIES = 1_800
 """Key frames of a 30-minute file with one a second; 18 bytes of the file each."""
 
+_ENTRY_BYTES = 18
 _SPARE_BYTES = 512
 """For the values that are added when the file is closed, besides the index."""
 _PUBLISHED_BYTES = 64 * 1024
@@ -99,6 +100,30 @@ class FileMetadata:
         entries: list[AmfValue] = [0.0] * index_entries
         full: dict[str, AmfValue] = {"filepositions": entries, "times": entries}
         self._size = len(self._encode({_INDEX: full}, [])) + _SPARE_BYTES
+
+    @classmethod
+    def found(cls, body: bytes) -> FileMetadata | None:
+        """
+        Take up a tag that another process wrote and perhaps did not complete.
+
+        Args:
+            body: of the file's first tag.
+
+        Returns:
+            None for a tag that was not made by `initial` or `final`, and has no room.
+        """
+        values = read_metadata(body)
+        if not body.startswith(ON_METADATA) or _SPACER not in values:
+            return None
+        metadata = cls(values, 0)
+        metadata._size = len(body)
+        return metadata
+
+    @property
+    def index_room(self) -> int:
+        """The key frames that there is room for."""
+        empty: dict[str, AmfValue] = {"filepositions": [], "times": []}
+        return (self._size - _SPARE_BYTES - len(self._encode({_INDEX: empty}, []))) // _ENTRY_BYTES
 
     def initial(self) -> bytes:
         """Make the body of a file that is being written: a reader finds no duration and looks for itself."""
