@@ -13,6 +13,9 @@ WITHOUT_A_TEST = {
     "rtmpd/__main__.py": "calls cli.main; run as a program by tests/test_cli.py",
     "rtmpd/net/policy.py": "a Protocol and its records; the answers are tests/control/test_policy.py's",
     "rtmpd/net/services.py": "a record of what is wired elsewhere",
+    "muxers/conformance_checks.py": "tools of the kit; tests/muxers/test_conformance.py shows what they find",
+    "muxers/conformance_faults.py": "cases of the kit; tests/muxers/test_conformance.py runs them",
+    "muxers/conformance_streams.py": "cases of the kit; tests/muxers/test_conformance.py runs them",
     "rtmpd/errors.py": "exceptions without behaviour; each is raised and caught in its users' tests",
 }
 """Sources that need no file of their own, and why."""

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 
 from muxers.conformance import CASES, ReadFrame, Subject, check_muxer
@@ -9,6 +11,7 @@ from muxers.flv import FlvMuxer
 from muxers.hls import HlsMuxer, repair
 from muxers.mp3 import Mp3Muxer
 from muxers.mp4 import Mp4Muxer
+from muxers.repair import repair as repair_any
 from tests.helpers.footage import tracks_of
 from tests.helpers.hls import read_runs
 
@@ -60,6 +63,16 @@ SUBJECTS = {
 @pytest.mark.parametrize("subject", SUBJECTS.values(), ids=SUBJECTS)
 def test_every_muxer_conforms(subject, case, tmp_path):
     case(subject, tmp_path)
+
+
+@pytest.mark.parametrize("name", SUBJECTS)
+def test_what_a_crash_leaves_is_repaired(name, tmp_path):
+    file_format = SUBJECTS[name].file_name.rpartition(".")[2].replace("m3u8", "hls")
+    subject = replace(SUBJECTS[name], mend=lambda path: repair_any(path, file_format))
+
+    for number, case in enumerate(case for case in CASES if "crash" in case.name or "silent" in case.name):
+        (tmp_path / str(number)).mkdir()
+        case(subject, tmp_path / str(number))
 
 
 class Lossy(FlvMuxer):
