@@ -183,6 +183,7 @@ class HlsMuxer:
             What it holds.
 
         Raises:
+            MuxError: FFmpeg cannot make a container of the last tracks; what was confirmed is there.
             OSError: the disk did not take the last changes; what was confirmed is there, for `repair` to end.
         """
         state, self._state = self._state, "closed"
@@ -237,6 +238,8 @@ class HlsMuxer:
 
     def _take_script(self, body: bytes) -> None:
         self._collector.add_script(body)
+        if self._clock.start_ms is None:  # what is missing before the first frame breaks nothing
+            return
         if body.startswith(ON_RESUME):
             self._clock.resume()
             self._is_broken = self._is_back = True
@@ -253,7 +256,7 @@ class HlsMuxer:
             raise MuxError(formats.refusal("hls", [track.codec], options))
         if self._opening is None and self._ends_run(sample):
             self._end_run()
-            self._opening = Opening()
+            self._await_run(sample)
         if self._opening is not None:
             return self._hold(self._opening, sample)
         run = self._run
@@ -261,6 +264,12 @@ class HlsMuxer:
             return False
         self._store(run, run.mux(sample, self._tags))
         return True
+
+    def _await_run(self, first: Sample) -> None:
+        if self._is_back and self._zero is not None:
+            self._zero = datetime.now(UTC) - timedelta(milliseconds=first.dts_ms - self._base_ms)
+        self._is_back = self._is_broken = self._is_changed = self._is_added = False
+        self._opening = Opening()
 
     def _hold(self, opening: Opening, sample: Sample) -> bool:
         """Keep a sample until it is known which tracks the next run has."""
@@ -278,39 +287,29 @@ class HlsMuxer:
     def _ends_run(self, sample: Sample) -> bool:
         """Whether the next run begins with this sample."""
         run = self._run
-        if run is None or not self._is_due(run, sample) or not self._is_start(run, sample):
+        if run is None:
+            return False
+        if not run.has(sample.track):
+            self._is_changed = True
+            self._is_added |= not run.has_kind(sample.track.type_id)
+        elif sample.dts_ms - run.latest_ms > JUMP_MS:
+            self._is_broken = True
+        if not _is_start(run, sample):
+            return False
+        # A player waits for a track that its container has, and FFmpeg keeps the last frame of one that pauses.
+        if not (self._is_broken or self._is_changed or run.is_silent(sample.dts_ms - JUMP_MS)):
             return False
         is_long = sample.dts_ms - run.start_ms >= _CHANGE_MS and run.frames >= _CHANGE_FRAMES
         return is_long or self._is_added
-
-    def _is_due(self, run: Run, sample: Sample) -> bool:
-        """Whether the run should not go on as it is."""
-        if sample.track not in run.tracks:
-            self._is_changed = True
-            self._is_added |= sample.track.type_id not in {track.type_id for track in run.tracks}
-        elif sample.dts_ms - run.latest_ms > JUMP_MS:
-            self._is_broken = True
-        # A player waits for a track that its container has, and FFmpeg keeps the last frame of one that pauses.
-        return self._is_broken or self._is_changed or run.is_silent(sample.dts_ms - JUMP_MS)
-
-    def _is_start(self, run: Run, sample: Sample) -> bool:
-        """Whether a run can begin with this sample."""
-        if sample.track.is_default_video:
-            return sample.is_key
-        return not run.has_video or run.is_silent(sample.dts_ms - JUMP_MS, VIDEO)
 
     def _begin_run(self) -> None:
         opening, self._opening = self._opening, None
         if opening is None or not opening.held:
             return
-        start_ms = opening.held[0].dts_ms
-        if self._is_back and self._zero is not None:
-            self._zero = datetime.now(UTC) - timedelta(milliseconds=start_ms - self._base_ms)
-        self._is_back = self._is_broken = self._is_changed = self._is_added = False
         self._run = run = Run(
             self._segment_type,
             opening.tracks,
-            start_ms,
+            opening.held[0].dts_ms,
             segment_ms=self._segment_ms,
             longest_ms=self._longest_ms,
         )
@@ -345,3 +344,10 @@ class HlsMuxer:
             if self._zero is not None:
                 date = self._zero + timedelta(milliseconds=piece.start_ms - self._base_ms)
         self._folder.begin(piece.start_ms, discontinuity=piece.starts_run, date=date)
+
+
+def _is_start(run: Run, sample: Sample) -> bool:
+    """Whether another run can begin with this sample."""
+    if sample.track.type_id == VIDEO:
+        return sample.is_key
+    return not run.has_video or sample.dts_ms - run.lead_ms > JUMP_MS

@@ -13,11 +13,12 @@ import fcntl
 import os
 from collections.abc import Sequence
 from contextlib import suppress
+from dataclasses import replace
 from datetime import datetime
 from pathlib import Path
 
 from muxers.pieces import Piece
-from muxers.playlist import VERSION_FMP4, VERSION_TS, Playlist, Segment, render, round_s
+from muxers.playlist import VERSION_FMP4, VERSION_TS, Playlist, Segment, render, render_segment, round_s
 
 SUFFIX = ".m3u8"
 PART = ".part"
@@ -91,13 +92,13 @@ def require_same(descriptor: int, folder: Path) -> None:
     raise FileNotFoundError(errno.ENOENT, "removed while it was being recorded", str(folder))
 
 
-def replace_playlist(path: Path, playlist: Playlist, *, sync: bool = False) -> int:
+def replace_playlist(path: Path, text: str, *, sync: bool = False) -> int:
     """
     Put a playlist in place of the one before it.
 
     Args:
         path: of the playlist; its folder exists.
-        playlist: what it says.
+        text: what it says.
         sync: wait until it is on the disk.
 
     Returns:
@@ -106,15 +107,14 @@ def replace_playlist(path: Path, playlist: Playlist, *, sync: bool = False) -> i
     Raises:
         OSError: the disk did not take it; the one before it is still there.
     """
-    data = render(playlist).encode("ascii")
     part = folder_of(path) / PLAYLIST_PART
-    with part.open("wb") as file:
-        file.write(data)
+    with part.open("w", encoding="ascii") as file:
+        file.write(text)
         if sync:
             file.flush()
             os.fsync(file.fileno())
     part.replace(path)
-    return len(data)
+    return len(text)
 
 
 class _Growing:
@@ -153,6 +153,7 @@ class HlsFolder:
         self._target_s = round_s(longest_ms)
         self._descriptor = -1
         self._segments: list[Segment] = []
+        self._rendered: list[str] = []
         self._unsynced: list[Path] = []
         self._growing: _Growing | None = None
         self._map_uri: str | None = None
@@ -184,8 +185,13 @@ class HlsFolder:
         if os.path.lexists(self._path):
             raise FileExistsError(errno.EEXIST, os.strerror(errno.EEXIST), str(self._path))
         self._folder.mkdir()
-        self.lock()
-        self._write_playlist()
+        try:
+            self.lock()
+            self._write_playlist()
+        except OSError:
+            self.unlock()
+            remove_own(self._folder, ())
+            raise
 
     def lock(self) -> None:
         """Lock the folder, see `lock_folder`."""
@@ -211,7 +217,8 @@ class HlsFolder:
             OSError: the playlist cannot be written.
         """
         if playlist is not None:
-            self._segments = list(playlist.segments)
+            for segment in playlist.segments:
+                self._add(segment)
             self._target_s = max(self._target_s, playlist.target_duration_s)
             self.independent = playlist.independent_segments
             # A segment of MPEG-TS has none, and one of MP4 gets its own.
@@ -306,7 +313,7 @@ class HlsFolder:
             discontinuity=growing.discontinuity,
             program_date_time=growing.date,
         )
-        self._segments.append(segment)
+        self._add(segment)
         self._unsynced.append(growing.path)
         self._write_playlist()
 
@@ -328,7 +335,8 @@ class HlsFolder:
         for path in self._unsynced:
             _sync(path)
         self._unsynced.clear()
-        self._playlist_bytes = replace_playlist(self._path, completed(self._playlist()), sync=True)
+        playlist = completed(replace(self._head(), segments=tuple(self._segments)))
+        self._playlist_bytes = replace_playlist(self._path, render(playlist), sync=True)
         os.fsync(self._descriptor)
 
     def unlock(self) -> None:
@@ -340,17 +348,21 @@ class HlsFolder:
             os.close(self._descriptor)
             self._descriptor = -1
 
-    def _playlist(self) -> Playlist:
+    def _add(self, segment: Segment) -> None:
+        map_uri = self._segments[-1].map_uri if self._segments else None
+        self._rendered.append(render_segment(segment, map_uri))
+        self._segments.append(segment)
+
+    def _head(self) -> Playlist:
         return Playlist(
             target_duration_s=self._target_s,
-            segments=tuple(self._segments),
             version=self._version,
             playlist_type="EVENT",
             independent_segments=self.independent,
         )
 
     def _write_playlist(self) -> None:
-        self._playlist_bytes = replace_playlist(self._path, self._playlist())
+        self._playlist_bytes = replace_playlist(self._path, render(self._head(), "".join(self._rendered)))
 
     def _remove(self) -> None:
         self._path.unlink(missing_ok=True)

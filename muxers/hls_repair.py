@@ -31,7 +31,7 @@ from muxers.hls_folder import (
     replace_playlist,
 )
 from muxers.pieces import Splitter, StreamError
-from muxers.playlist import VERSION_FMP4, VERSION_TS, Playlist, PlaylistError, Segment, parse, round_s
+from muxers.playlist import VERSION_FMP4, VERSION_TS, Playlist, PlaylistError, Segment, parse, render, round_s
 from muxers.transport_stream import TransportSplitter
 
 _OWN_SEGMENT = re.compile(r"([0-9]{5,})(\.m4s|\.ts)")
@@ -96,7 +96,7 @@ def repair(path: Path, *, finish: bool = True) -> FileFacts | None:
         playlist = completed(recovered.playlist) if finish else recovered.playlist
         before = _read_playlist(path)
         if before is None or (before != playlist and (finish or before.segments != playlist.segments)):
-            replace_playlist(path, playlist, sync=True)
+            replace_playlist(path, render(playlist), sync=True)
             os.fsync(descriptor)
         return replace(recovered.facts, size_bytes=recovered.files_bytes + path.stat().st_size)
     finally:

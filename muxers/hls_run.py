@@ -21,7 +21,7 @@ from muxers.fragments import FragmentSplitter
 from muxers.pieces import Cut, Piece, Splitter
 from muxers.samples import Sample, Track
 from muxers.transport_stream import TransportSplitter
-from rtmpd.wire.messages import AUDIO, VIDEO
+from rtmpd.wire.messages import VIDEO
 
 SegmentType = Literal["fmp4", "ts"]
 
@@ -71,15 +71,18 @@ class Run:
             MuxError: FFmpeg cannot make the container of these tracks.
         """
         self.start_ms = start_ms
+        self.latest_ms = start_ms
+        """The newest decoding time."""
+        self.lead_ms = start_ms - 1
+        """The newest of the track whose key frames begin segments: of video, if there is one."""
         self.frames = 0
         self.refused = 0
         """Frames that FFmpeg did not take."""
         self._segment_ms = segment_ms
         self._longest_ms = longest_ms
         self._indices = {track: index for index, track in enumerate(tracks)}
-        videos = [index for track, index in self._indices.items() if track.type_id == VIDEO]
-        self._lead = videos[0] if videos else 0
-        self._lead_type = VIDEO if videos else AUDIO
+        self._kinds = {track.type_id: index for track, index in self._indices.items()}
+        self._lead = self._kinds.get(VIDEO, 0)
         self._begun: set[Track] = set()
         self._waiting: tuple[deque[tuple[int, int]], ...] = tuple(deque() for _ in tracks)
         self._latest_ms = [start_ms - 1] * len(tracks)
@@ -101,37 +104,31 @@ class Run:
         return self._splitter.init
 
     @property
-    def tracks(self) -> tuple[Track, ...]:
-        """The tracks it has."""
-        return tuple(self._indices)
-
-    @property
     def track_facts(self) -> tuple[TrackFacts, ...]:
-        """The same, with what FFmpeg found out about them."""
+        """Its tracks, with what FFmpeg found out about them."""
         return self._output.tracks
 
     @property
-    def latest_ms(self) -> int:
-        """The newest decoding time."""
-        return max(self._latest_ms)
-
-    @property
     def has_video(self) -> bool:
-        """Whether one of them is video."""
-        return self._lead_type == VIDEO
+        """Whether one of its tracks is video."""
+        return self.has_kind(VIDEO)
 
     @property
     def first_unconfirmed(self) -> int | None:
         """Number of the first tag with a frame that is in no piece seen by `confirm`."""
         return min((waiting[0][1] for waiting in self._waiting if waiting), default=None)
 
-    def is_silent(self, since_ms: int, type_id: int | None = None) -> bool:
-        """Whether a track, or the one of that type, has had no frame since then."""
-        return any(
-            latest_ms < since_ms
-            for track, latest_ms in zip(self._indices, self._latest_ms, strict=True)
-            if type_id in (None, track.type_id)
-        )
+    def has(self, track: Track) -> bool:
+        """Whether it has a track, in this configuration."""
+        return track in self._indices
+
+    def has_kind(self, type_id: int) -> bool:
+        """Whether it has a track of audio, or of video."""
+        return type_id in self._kinds
+
+    def is_silent(self, since_ms: int) -> bool:
+        """Whether a track has had no frame since then."""
+        return min(self._latest_ms) < since_ms
 
     def takes(self, sample: Sample) -> bool:
         """Whether it can carry a sample: of a track it has, which for video begins with a key frame."""
@@ -152,7 +149,11 @@ class Run:
         self._begun.add(sample.track)
         self.frames += 1
         self._plan(sample, index)
-        self._latest_ms[index] = max(self._latest_ms[index], sample.dts_ms)
+        if sample.dts_ms > self._latest_ms[index]:
+            self._latest_ms[index] = sample.dts_ms
+            self.latest_ms = max(self.latest_ms, sample.dts_ms)
+            if index == self._lead:
+                self.lead_ms = sample.dts_ms
         waiting = self._waiting[index]
         # What goes back in time is moved behind the sample before it.
         waiting.append((max(sample.dts_ms, waiting[-1][0]) if waiting else sample.dts_ms, number))
@@ -197,7 +198,7 @@ class Run:
         elif length_ms >= self._segment_ms and index == self._lead and sample.is_key:
             # A presentation before the decoding moves the decoding, and what does not rise is moved behind what was.
             time_ms = sample.dts_ms + min(sample.composition_ms, 0)
-            if time_ms <= self._latest_ms[index]:
+            if time_ms <= self.lead_ms:
                 return
             self._splitter.plan(Cut(time_ms, index))
         else:

@@ -76,7 +76,7 @@ class Playlist:
     def _check(self, segment: Segment, map_uri: str | None) -> None:
         if not segment.uri or segment.map_uri == "":
             raise ValueError("a segment has an empty URI")
-        if not 0 <= round_s(segment.duration_ms) <= self.target_duration_s or segment.duration_ms < 0:
+        if segment.duration_ms < 0 or round_s(segment.duration_ms) > self.target_duration_s:
             raise ValueError(f"{segment.uri} lasts {segment.duration_ms} ms; the target is {self.target_duration_s} s")
         if segment.map_uri is None and map_uri is not None:
             raise ValueError(f"{segment.uri} has no initialisation section, but a segment before it has")
@@ -91,14 +91,34 @@ def round_s(duration_ms: int) -> int:
     return (duration_ms + 500) // 1000
 
 
-def render(playlist: Playlist) -> str:
+def render(playlist: Playlist, rendered: str | None = None) -> str:
     """
     Write a playlist.
+
+    Args:
+        playlist: what it says.
+        rendered: its segments as `render_segment` wrote them one by one, for a playlist that grows; else those in
+            `playlist` are written, which takes a millisecond for a thousand.
 
     Returns:
         Its text, ending with a line feed; ASCII, as all URIs are percent-encoded.
     """
-    return "".join(f"{line}\n" for line in _lines(playlist))
+    segments = _joined(_body_lines(playlist)) if rendered is None else rendered
+    return _joined(_head_lines(playlist)) + segments + ("#EXT-X-ENDLIST\n" if playlist.ended else "")
+
+
+def render_segment(segment: Segment, map_uri: str | None) -> str:
+    """
+    Write one segment's lines.
+
+    Args:
+        segment: one that a playlist may have there.
+        map_uri: the initialisation section of the segment before it.
+
+    Returns:
+        What `render` writes for it.
+    """
+    return _joined(_segment_lines(segment, map_uri))
 
 
 def parse(text: str) -> Playlist:
@@ -125,14 +145,14 @@ def parse(text: str) -> Playlist:
             raise PlaylistError(f"line {number}: {error}") from None
     playlist = parser.playlist()
     # What the parser is too lenient for (order, repetition, other spellings) shows when it is written again.
-    pairs = zip_longest(lines, _lines(playlist))
+    pairs = zip_longest(lines, render(playlist).split("\n")[:-1])
     wrong = next((number for number, (given, written) in enumerate(pairs, 1) if given != written), None)
     if wrong is not None:
         raise PlaylistError(f"line {wrong} is not what belongs there")
     return playlist
 
 
-def _lines(playlist: Playlist) -> Iterator[str]:
+def _head_lines(playlist: Playlist) -> Iterator[str]:
     yield "#EXTM3U"
     yield f"#EXT-X-VERSION:{playlist.version}"
     yield f"#EXT-X-TARGETDURATION:{playlist.target_duration_s}"
@@ -143,12 +163,13 @@ def _lines(playlist: Playlist) -> Iterator[str]:
         yield f"#EXT-X-PLAYLIST-TYPE:{playlist.playlist_type}"
     if playlist.independent_segments:
         yield "#EXT-X-INDEPENDENT-SEGMENTS"
+
+
+def _body_lines(playlist: Playlist) -> Iterator[str]:
     map_uri: str | None = None
     for segment in playlist.segments:
         yield from _segment_lines(segment, map_uri)
         map_uri = segment.map_uri
-    if playlist.ended:
-        yield "#EXT-X-ENDLIST"
 
 
 def _segment_lines(segment: Segment, map_uri: str | None) -> Iterator[str]:
@@ -161,6 +182,10 @@ def _segment_lines(segment: Segment, map_uri: str | None) -> Iterator[str]:
         yield f"#EXT-X-PROGRAM-DATE-TIME:{moment.isoformat(timespec='milliseconds')}Z"
     yield f"#EXTINF:{segment.duration_ms // 1000}.{segment.duration_ms % 1000:03d},"
     yield _escape(segment.uri)
+
+
+def _joined(lines: Iterator[str]) -> str:
+    return "".join(f"{line}\n" for line in lines)
 
 
 def _escape(uri: str) -> str:

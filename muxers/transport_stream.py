@@ -19,7 +19,7 @@ FIRST_PID = 0x100
 """Of the first track, by FFmpeg's custom; the others follow."""
 UNITS_PER_MS = 90
 
-_SYNC = 0x47
+_SYNC = b"\x47"
 _PAT_PID = 0
 _LAST_RESERVED_PID = 0x1F
 _NULL_PID = 0x1FFF
@@ -89,43 +89,47 @@ class TransportSplitter:
         """
         self._rest += data
         whole = len(self._rest) // PACKET_BYTES * PACKET_BYTES
-        packets = memoryview(bytes(self._rest[:whole]))
+        packets = bytes(self._rest[:whole])
         del self._rest[:whole]
+        if packets[::PACKET_BYTES].strip(_SYNC):
+            raise StreamError("lost the packets of the transport stream")
         pieces: list[Piece] = []
         current = _Piece(self._near_ms)
-        for offset in range(0, whole, PACKET_BYTES):
-            packet = packets[offset : offset + PACKET_BYTES]
-            if packet[0] != _SYNC:
-                raise StreamError("lost the packets of the transport stream")
-            pid = (packet[1] & 0x1F) << 8 | packet[2]
-            if self._keep_table(pid, packet):
-                continue
-            if packet[1] & 0x40 and (start := read_start(packet)) is not None:
+        copied = 0  # this loop runs for each packet, so media is copied in runs of packets
+        starts = zip(range(0, whole, PACKET_BYTES), packets[1::PACKET_BYTES], packets[2::PACKET_BYTES], strict=True)
+        for offset, high, low in starts:
+            pid = (high & 0x1F) << 8 | low
+            if pid <= _LAST_RESERVED_PID or pid in (self._pmt_pid, _NULL_PID):
+                current.data += packets[copied:offset]
+                copied = offset + PACKET_BYTES
+                self._keep_table(pid, packets[offset:copied])
+            elif high & 0x40 and (start := read_start(packets[offset : offset + PACKET_BYTES])) is not None:
                 time_ms = self._place(start)
                 starts_run = not self._clocks
                 if self._reaches_cut(pid - FIRST_PID, time_ms) or starts_run:
+                    current.data += packets[copied:offset]
+                    copied = offset
                     pieces += current.finish()
                     current = _Piece(time_ms, starts_segment=True, starts_run=starts_run and start.starts_run)
                     current.data += self._numbered_tables()
                 self._count(current, pid - FIRST_PID, start, time_ms)
-            current.data += packet
+        current.data += packets[copied:]
         return pieces + current.finish()
 
     @property
     def _near_ms(self) -> int:
         return (self._near + UNITS_PER_MS // 2) // UNITS_PER_MS
 
-    def _keep_table(self, pid: int, packet: memoryview) -> bool:
-        """Remember a table's packet; what describes the service, and padding, is dropped as well."""
+    def _keep_table(self, pid: int, packet: bytes) -> None:
+        """Remember a table's packet; what describes the service, and padding, is dropped."""
         if pid == _PAT_PID:
             offset = min(_payload_offset(packet), PACKET_BYTES - _PMT_PID_OFFSET - 2) + _PMT_PID_OFFSET
             self._pmt_pid = (packet[offset] & 0x1F) << 8 | packet[offset + 1]
         elif pid != self._pmt_pid:
-            return pid <= _LAST_RESERVED_PID or pid == _NULL_PID
+            return
         if packet[1] & 0x40:
             self._tables[pid] = []
         self._tables.setdefault(pid, []).append(bytearray(packet))
-        return True
 
     def _numbered_tables(self) -> bytes:
         numbered = bytearray()
@@ -222,7 +226,7 @@ def whole_bytes(data: bytes) -> int:
         its beginning are left out. So is everything from the first place on where there is no packet.
     """
     count = next(
-        (i for i, sync in enumerate(data[::PACKET_BYTES]) if sync != _SYNC),
+        (i for i, sync in enumerate(data[::PACKET_BYTES]) if sync != _SYNC[0]),
         len(data) // PACKET_BYTES,
     )
     whole = count * PACKET_BYTES
@@ -232,7 +236,7 @@ def whole_bytes(data: bytes) -> int:
     return next(starts, 0)
 
 
-def read_start(packet: memoryview | bytes) -> Start | None:
+def read_start(packet: bytes) -> Start | None:
     """
     Read the packet that begins a frame.
 
@@ -251,10 +255,10 @@ def read_start(packet: memoryview | bytes) -> Start | None:
     return Start(is_video, bool(flags & _RANDOM_ACCESS), bool(flags & _DISCONTINUITY), time)
 
 
-def _payload_offset(packet: memoryview | bytes) -> int:
+def _payload_offset(packet: bytes) -> int:
     return 5 + packet[4] if packet[3] & 0x20 else 4
 
 
-def _read_time(packet: memoryview | bytes, offset: int) -> int:
+def _read_time(packet: bytes, offset: int) -> int:
     first, high, low = packet[offset], packet[offset + 1 : offset + 3], packet[offset + 3 : offset + 5]
     return (first >> 1 & 7) << 30 | int.from_bytes(high) >> 1 << 15 | int.from_bytes(low) >> 1

@@ -6,10 +6,16 @@ import errno
 import fcntl
 import os
 import subprocess
+import threading
+from contextlib import suppress
 from datetime import UTC, datetime, timedelta
+from functools import partial
+from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
 from itertools import pairwise
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from muxers.base import MuxError
 from muxers.hls import HlsMuxer, repair
@@ -360,6 +366,27 @@ def test_a_publisher_that_comes_back_continues_the_time_behind_a_discontinuity(p
     assert max(after - before for before, after in pairwise(times)) <= 100
 
 
+def test_what_is_missing_before_the_first_frame_breaks_nothing(path):
+    record(path, [ON_RESUME, script("onGap", {}), *tags_of(footage(seconds=5))], started_at=STARTED_AT)
+
+    playlist = segments_of(path)
+    assert not any(segment.discontinuity for segment in playlist.segments)
+    assert playlist.segments[0].program_date_time == STARTED_AT
+
+
+def test_a_publisher_that_is_gone_at_once_and_back_is_marked_as_soon_as_a_run_may_end(path):
+    tags = tags_of(footage(seconds=3))
+    begun = [tag for tag in tags if tag.timestamp_ms < 200]
+
+    facts = record(path, [*begun, ON_RESUME, *shifted(tags, 5_000_000)], started_at=STARTED_AT)
+
+    playlist = segments_of(path)
+    assert [segment.discontinuity for segment in playlist.segments] == [False, True]
+    assert playlist.segments[0].program_date_time == STARTED_AT
+    assert playlist.segments[1].program_date_time > STARTED_AT
+    assert facts.left_out == 0
+
+
 @pytest.mark.parametrize("mark", [script("onGap", {"from_ms": 3000.0, "to_ms": 63_000.0}), script("other", {})])
 def test_missing_media_is_a_discontinuity_with_its_own_date(path, mark):
     tags = tags_of(footage())
@@ -561,3 +588,68 @@ def test_segments_of_the_other_kind_cannot_be_resumed(path):
 
     assert path.read_text() == before
     assert repair(path) is not None
+
+
+def test_a_player_finds_names_with_escapes_through_a_web_server(tmp_path):
+    path = tmp_path / "live%2Fa b.m3u8"
+    record(path, tags_of(footage()))
+    handler = partial(QuietHandler, directory=str(tmp_path))
+    with ThreadingHTTPServer(("127.0.0.1", 0), handler) as server:
+        thread = threading.Thread(target=server.serve_forever)
+        thread.start()
+        try:
+            packets = read(f"http://127.0.0.1:{server.server_port}/live%252Fa%20b.m3u8")
+        finally:
+            server.shutdown()
+            thread.join()
+
+    assert packets == read(path_without_escapes(path, tmp_path / "plain"))
+
+
+class QuietHandler(SimpleHTTPRequestHandler):
+    def log_message(self, *_):
+        """Say nothing."""
+
+
+def path_without_escapes(path, folder):
+    """FFmpeg's reader of local files does not undo the escapes of a playlist."""
+    folder.mkdir()
+    path.with_suffix("").rename(folder / "plain")
+    repair(folder / "plain.m3u8")
+    return folder / "plain.m3u8"
+
+
+HEADERS = [next(tag for tag in tags_of(footage(width=width)) if tag.type_id == 9) for width in (64, 96)]
+FRAMES = [tag for tag in tags_of(footage()) if tag.type_id in (8, 9)][2:9]
+any_tags = st.lists(
+    st.builds(
+        FlvTag._replace,
+        st.sampled_from([*HEADERS, *FRAMES, *FRAMES, tags_of(footage())[2], ON_RESUME])
+        | st.builds(FlvTag, st.sampled_from([8, 9, 15, 18]), st.just(0), st.binary(max_size=12)),
+        timestamp_ms=st.integers(0, 3000) | st.sampled_from([60_000, 2**31 - 5, 2**32 - 5]),
+    ),
+    max_size=60,
+)
+
+
+@given(any_tags, st.integers(1, 20), st.sampled_from(["fmp4", "ts"]))
+def test_any_tags_make_a_recording_or_a_refusal(tmp_path_factory, tags, batch, segment_type):
+    path = tmp_path_factory.mktemp("any") / "recording.m3u8"
+    muxer = HlsMuxer(path, segment_type=segment_type)
+    muxer.open()
+    confirmed = 0
+    with suppress(MuxError):
+        for start in range(0, len(tags), batch):
+            muxer.write(tags[start : start + batch])
+            assert confirmed <= (confirmed := muxer.confirmed_tags) <= start + batch
+    with suppress(MuxError):
+        muxer.close()
+    facts = muxer.facts()
+
+    assert facts.empty == (not path.exists()) == (not path.with_suffix("").exists())
+    if not facts.empty:
+        playlist = segments_of(path, regular=False)
+        assert playlist.ended
+        text = path.read_text()
+        assert repair(path) is not None
+        assert path.read_text() == text

@@ -165,6 +165,18 @@ def test_a_playlist_that_cannot_be_written_leaves_the_one_before(path, folder, m
     assert len(parse(path.read_text()).segments) == 2
 
 
+def test_a_recording_that_cannot_be_begun_leaves_nothing(path, monkeypatch):
+    def fail(_source, _target):
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(os, "replace", fail)
+        with pytest.raises(OSError, match="No space"):
+            HlsFolder(path, is_fmp4=True, longest_ms=12_000).create()
+
+    assert list(path.parent.iterdir()) == []
+
+
 def test_names_may_be_as_long_as_the_file_system_allows(tmp_path):
     path = tmp_path / ("n" * 250 + ".m3u8")
     folder = HlsFolder(path, is_fmp4=False, longest_ms=12_000)

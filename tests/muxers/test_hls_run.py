@@ -107,16 +107,24 @@ def test_pictures_are_taken_from_their_key_frame_on():
     run.abandon()
 
 
-def test_silence_is_told_for_each_track():
+def test_silence_is_told_of_any_track():
     run = make()
     mux_all(run, [each for each in SAMPLES if each.track.type_id == 8 or each.dts_ms < 1000])
 
     assert run.has_video
     assert run.is_silent(2000)
-    assert run.is_silent(2000, 9)
-    assert not run.is_silent(2000, 8)
     assert not run.is_silent(900)
-    assert run.latest_ms == SOUND[-1].dts_ms
+    assert (run.latest_ms, run.lead_ms) == (SOUND[-1].dts_ms, 981)
+
+
+def test_without_pictures_sound_leads():
+    run = make(SOUND)
+    mux_all(run, SOUND)
+
+    assert run.has(SOUND[0].track)
+    assert not run.has(KEY.track)
+    assert not run.has_video
+    assert run.lead_ms == SOUND[-1].dts_ms
 
 
 def test_a_frame_that_ffmpeg_refuses_costs_only_itself():

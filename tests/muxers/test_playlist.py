@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta, timezone
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from muxers.playlist import Playlist, PlaylistError, Segment, parse, render, round_s
+from muxers.playlist import Playlist, PlaylistError, Segment, parse, render, render_segment, round_s
 from tests.helpers.splits import mutated
 
 NAMES = st.one_of(
@@ -50,6 +51,14 @@ def test_what_is_written_is_read_back(playlist):
 
     assert parse(text) == playlist
     assert text.isascii()
+
+
+@given(playlists())
+def test_a_playlist_that_grows_is_the_same_text(playlist):
+    maps = [None, *(segment.map_uri for segment in playlist.segments)]
+    rendered = "".join(map(render_segment, playlist.segments, maps))
+
+    assert render(replace(playlist, segments=()), rendered) == render(playlist)
 
 
 @given(mutated(playlists().map(lambda playlist: render(playlist).encode())))
