@@ -49,6 +49,8 @@ _CODECS = {
     "eac3": "ec-3",
 }
 """Our names of codecs by FFmpeg's."""
+_LONGEST_TICKS = 2**31 - 2
+"""What a track may span, 12 hours at 48 kHz: FFmpeg aborts the process where two frames are further apart."""
 _LAYOUTS = ("", "mono", "stereo", "3.0", "4.0", "5.0", "5.1", "6.1", "7.1")
 
 
@@ -92,7 +94,7 @@ class _Sink:
 class _Lane:
     """One track's way into the container."""
 
-    __slots__ = ("last", "pending", "step", "stream", "ticks_per_s")
+    __slots__ = ("end", "last", "pending", "step", "stream", "ticks_per_s")
 
     def __init__(self, stream: VideoStream | AudioStream, ticks_per_s: int) -> None:
         self.stream = stream
@@ -100,6 +102,8 @@ class _Lane:
         self.pending: Packet[Stream] | None = None
         self.last = -1
         """Decoding time of the newest sample, in the stream's ticks."""
+        self.end = 1 << 62
+        """The latest decoding time that the container can hold."""
         self.step = 0
 
 
@@ -158,7 +162,8 @@ class Output:
                 time before the decoding time moves that back as far as it can, as no container of FFmpeg's allows it.
 
         Returns:
-            Whether the container has its track; if not, nothing happened.
+            Whether the container has its track, and room for it: a container ends after some hours. If not, nothing
+            happened.
 
         Raises:
             MuxError: FFmpeg refuses a sample; the container goes on without it.
@@ -171,6 +176,8 @@ class Output:
         ticks_per_s, last = lane.ticks_per_s, lane.last
         dts = max((dts_ms * ticks_per_s + 500) // 1000, last + 1)
         pts = ((dts_ms + composition_ms) * ticks_per_s + 500) // 1000
+        if dts > lane.end:
+            return False
         if pts < dts:
             dts = max(pts, last + 1)
             pts = max(pts, dts)
@@ -181,19 +188,22 @@ class Output:
         if is_key:
             packet.is_keyframe = True
         previous, lane.pending, lane.last = lane.pending, packet, dts
-        if previous is not None:
+        if previous is None:
+            lane.end = min(lane.end, dts + _LONGEST_TICKS)
+        else:
             step = dts - last
             if step <= ticks_per_s:
                 lane.step = step
             self._put(previous, step)
         return True
 
-    def release(self, before_ms: int) -> None:
+    def release(self, before_ms: int, until_ms: int) -> None:
         """
-        Let go of samples whose track has fallen silent, so that they are not lost in a crash.
+        Mux samples that wait for the next one of their track, although it has not come.
 
         Args:
-            before_ms: those with an earlier decoding time; they get the duration of the one before them.
+            before_ms: those with an earlier decoding time.
+            until_ms: to when they are said to last; FFmpeg puts the next ones there if they are later.
 
         Raises:
             MuxError: FFmpeg refuses a sample.
@@ -201,7 +211,7 @@ class Output:
         """
         for lane in self._lanes.values():
             if lane.last * 1000 < before_ms * lane.ticks_per_s:
-                self._settle(lane)
+                self._settle(lane, until_ms * lane.ticks_per_s // 1000 - lane.last)
 
     def close(self) -> None:
         """
@@ -214,7 +224,7 @@ class Output:
         try:
             for lane in sorted(self._lanes.values(), key=lambda lane: lane.last / lane.ticks_per_s):
                 with suppress(MuxError):
-                    self._settle(lane)
+                    self._settle(lane, lane.step)
             with _translated():
                 self._container.close()
             self._sink.raise_fault()
@@ -227,10 +237,12 @@ class Output:
         with suppress(av.error.FFmpegError):
             self._container.close()
 
-    def _settle(self, lane: _Lane) -> None:
+    def _settle(self, lane: _Lane, duration: int) -> None:
         packet, lane.pending = lane.pending, None
         if packet is not None:
-            self._put(packet, lane.step)
+            duration = max(0, min(duration, lane.end - lane.last))
+            lane.last += max(0, duration - 1)
+            self._put(packet, duration)
 
     def _put(self, packet: Packet[Stream], duration: int) -> None:
         packet.duration = duration

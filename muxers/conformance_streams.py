@@ -129,7 +129,7 @@ def jump_forward(subject: Subject, folder: Path) -> None:
     feed.add_frames(0, 1_200)
     feed.add_frames(61_200, 62_400)
 
-    (written,) = record(subject, folder, feed)
+    (written,) = record(subject, folder, feed, batch=1)
 
     check_times(subject, feed, check(subject, feed, [written]))
     assert written.facts.jumps == 1

@@ -39,10 +39,13 @@ OPTIONS = {
 }
 """Times in microseconds."""
 
-SILENCE_MS = 5_000
-"""How long the last frame of a track that pauses waits for the next one, which says how long it lasts."""
-_FIRST_SILENCE_MS = 1_200
-"""The same before the first fragment, which waits for a frame of every track; longer than a frame a second."""
+PAUSE_MS = 10_000
+"""
+How long a track that pauses keeps back what is confirmed: its last frame waits in memory for the next one, however late
+that is, as without its duration the next one would be put right behind it.
+"""
+_FIRST_PAUSE_MS = 1_200
+"""How long the first fragment, which needs a frame of every track, waits for a second one of each."""
 _SHORTEST_FILE_MS = 1_000
 """An encoder that changes its configuration with every frame makes no file of each."""
 _UNSETTLED = 3
@@ -80,8 +83,8 @@ class _Progress:
 
     def settled_tags(self, now_ms: int) -> int:
         """How many tags, from the first on, have only frames that FFmpeg has let go of, or none."""
-        # What a paused track had has been let go of, and must not hold the count for ever.
-        awake = (track for track, time_ms in self._times_ms.items() if now_ms - time_ms < 2 * SILENCE_MS)
+        # A frame of a track that paused long ago is worth less than a crash after which an hour is recorded again.
+        awake = (track for track, time_ms in self._times_ms.items() if now_ms - time_ms < PAUSE_MS)
         return min((self._recent[track][0] for track in awake), default=0)
 
 
@@ -222,8 +225,8 @@ class Mp4Muxer:
                 self._takes_no_more = True
                 return count
             self._tags += 1
-        if self._output is not None:
-            self._let_go_of_silent(self._output)
+        if self._output is not None and self._whole_facts is None:
+            self._let_go_of_first_frames(self._output)
         return len(tags)
 
     def _take(self, tag: FlvTag) -> bool:
@@ -336,10 +339,10 @@ class Mp4Muxer:
             raise MuxError(reason)
         self._has_video = self._has_video or track.is_default_video
 
-    def _let_go_of_silent(self, output: Output) -> None:
-        silence_ms = SILENCE_MS if self._whole_facts else _FIRST_SILENCE_MS
+    def _let_go_of_first_frames(self, output: Output) -> None:
+        now_ms = self._clock.latest_ms
         try:
-            output.release(self._clock.latest_ms - silence_ms)
+            output.release(now_ms - _FIRST_PAUSE_MS, now_ms)
         except MuxError:
             self._left_out += 1
         self._confirm()

@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+import contextlib
 import errno
 import gc
+import subprocess
+import sys
 import weakref
 
 import pytest
 
 from muxers import _pyav
-from muxers._pyav import Output
-from muxers.base import MuxError
+from muxers._pyav import Output, describe, inspect
+from muxers.base import MuxError, TrackFacts
 from muxers.samples import SampleReader, Track
 from rtmpd.media.tags import classify
 from rtmpd.wire.messages import AUDIO, VIDEO
@@ -159,6 +162,40 @@ def test_times_that_repeat_or_go_back_are_moved_by_less_than_is_seen():
     assert times[-1] - times[0] < 3
 
 
+@pytest.mark.parametrize("hours", [1, 12])
+def test_a_pause_of_hours_is_kept(hours):
+    samples = samples_of(footage(seconds=2))
+    later = moved(samples, video_ms=hours * 3_600_000, audio_ms=hours * 3_600_000, from_ms=1_000)
+
+    assert_same_media(tracks_of(written(later)), expected(later))
+
+
+@pytest.mark.parametrize("hours", [13, 100, 24 * 24])
+def test_a_container_that_would_make_ffmpeg_abort_the_process_is_full(hours):
+    samples = samples_of(footage(None, "ac3", seconds=1))
+    invalid = [sample._replace(payload=b"garbage") for sample in samples]
+    memory = Memory()
+    output = opened(memory, samples)
+    for sample in samples:
+        assert output.mux(sample)
+
+    for number, sample in enumerate(invalid):  # each a leap that FFmpeg would take; it drops the frames between
+        with contextlib.suppress(MuxError):
+            output.mux(sample._replace(dts_ms=1_100 + number * 3_600_000))
+    assert not output.mux(samples[0]._replace(dts_ms=hours * 3_600_000))
+    output.close()
+
+    assert len(tracks_of(bytes(memory.data))["audio 0"]) >= len(samples)
+
+
+def test_a_container_may_begin_at_any_time():
+    samples = moved(samples_of(footage(seconds=1)), video_ms=10**9, audio_ms=10**9)
+
+    found = tracks_of(written(samples))
+
+    assert_same_media(from_zero(found), from_zero(expected(samples)))
+
+
 def test_a_picture_shown_before_it_is_decoded_is_shown_when_it_should_be():
     samples = [
         sample._replace(composition_ms=sample.composition_ms - 80)
@@ -190,7 +227,7 @@ def test_a_silent_track_holds_no_other_back():
     for sample in samples:
         if sample.track.type_id == VIDEO:
             output.mux(sample)
-            output.release(before_ms=sample.dts_ms - 500)
+            output.release(sample.dts_ms - 500, sample.dts_ms)
 
     killed = tracks_of(bytes(memory.data))
 
@@ -330,3 +367,58 @@ def test_the_layouts_are_those_of_their_number_of_channels():
     from av import AudioLayout
 
     assert [AudioLayout(name).nb_channels for name in _pyav._LAYOUTS[1:]] == list(range(1, 9))
+
+
+def test_a_container_that_nobody_closes_does_not_disturb_the_end_of_the_process(tmp_path):
+    program = (
+        "import sys\n"
+        "from pathlib import Path\n"
+        "from muxers.mp4 import Mp4Muxer\n"
+        "from muxers.conformance_feed import Feed\n"
+        "feed = Feed()\n"
+        "feed.add_video_header(); feed.add_audio_header(); feed.add_frames(0, 2_000)\n"
+        "muxers = [Mp4Muxer(Path(sys.argv[1], f'{number}.mp4')) for number in range(3)]\n"
+        "for muxer in muxers: muxer.open(); muxer.write(feed.tags)\n"
+        "muxers[1]._output.abandon()\n"
+        "muxers[2]._cycle = muxers[2]\n"
+    )
+
+    done = subprocess.run([sys.executable, "-c", program, str(tmp_path)], capture_output=True, check=False)
+
+    assert (done.returncode, done.stderr) == (0, b"")
+    assert all(tracks_of(path)["video 0"] for path in tmp_path.iterdir())
+
+
+def test_the_tracks_of_a_file_are_described_by_its_beginning():
+    data = written(samples_of(footage("libx265", "libopus", tracks=2, seconds=1)))
+
+    assert describe(data[:8_000]) == (
+        TrackFacts("video", 0, "hvc1", width=64, height=48),
+        TrackFacts("video", 1, "hvc1", width=64, height=48),
+        TrackFacts("audio", 0, "Opus", sample_rate=48_000, channels=2),
+        TrackFacts("audio", 1, "Opus", sample_rate=48_000, channels=2),
+    )
+
+
+def test_what_is_no_media_is_not_described():
+    with pytest.raises(MuxError):
+        describe(b"no media at all")
+
+
+def test_a_file_is_read_through(tmp_path):
+    path = tmp_path / "x.mp4"
+    path.write_bytes(written(samples_of(footage(reordered=2))))
+
+    contents = inspect(path)
+
+    assert (contents.video_frames, contents.audio_frames, contents.key_frames) == (75, 141, 3)
+    assert contents.duration_ms == pytest.approx(3_000, abs=70)
+    assert contents.tracks == describe(path.read_bytes())
+
+
+def test_a_file_that_is_not_there_is_an_oserror(tmp_path):
+    with pytest.raises(OSError, match="No such file") as caught:
+        inspect(tmp_path / "x.mp4")
+
+    assert caught.value.errno == errno.ENOENT
+    assert type(caught.value) is FileNotFoundError

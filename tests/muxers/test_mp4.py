@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
+import contextlib
 import errno
 import struct
 import tracemalloc
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from muxers import growing_file
 from muxers.base import MuxError, TrackFacts
 from muxers.conformance_feed import Feed
-from muxers.mp4 import SILENCE_MS, Mp4Muxer
+from muxers.mp4 import PAUSE_MS, Mp4Muxer
 from rtmpd.media.tags import SEQUENCE_HEADER, classify
 from rtmpd.wire import amf0
 from rtmpd.wire.flv import FlvTag
@@ -35,6 +38,8 @@ MOVES = [
     pytest.param(0, 460, 0, id="audio later"),
     pytest.param(2_200, 0, 1_000, id="video pauses"),
     pytest.param(0, 2_200, 1_000, id="audio pauses"),
+    pytest.param(60_000, 0, 1_000, id="video pauses for a minute"),
+    pytest.param(60_000, 60_000, 1_000, id="both pause for a minute"),
 ]
 
 
@@ -172,7 +177,7 @@ def test_a_paused_track_does_not_hold_back_what_is_confirmed(muxer):
     feed.add_video_header()
     feed.add_audio_header()
     feed.add_frames(0, 1_000)
-    feed.add_frames(1_000, 1_000 + 3 * SILENCE_MS, video=False)
+    feed.add_frames(1_000, 1_000 + 2 * PAUSE_MS, video=False)
 
     for tag in feed.tags:
         muxer.write([tag])
@@ -233,6 +238,20 @@ def test_frames_of_a_new_kind_are_left_out_until_a_file_can_begin(path, muxer):
     assert feed.tags[taken].body[0] == 0x17
     assert feed.tags[taken].timestamp_ms == 71_200
     assert muxer.close().left_out == sum(frame.kind == "audio" and frame.tag < taken for frame in feed.frames) > 5
+
+
+def test_a_file_that_would_span_more_hours_than_ffmpeg_can_count_ends(path, muxer):
+    feed = Feed()
+    feed.add_video_header()
+    feed.add_audio_header()
+    feed.add_frames(0, 1_200)
+    feed.add_frames(13 * 3_600_000, 13 * 3_600_000 + 1_200)
+
+    taken = muxer.write(feed.tags)
+
+    assert feed.tags[taken].body[0] == 0x17
+    assert muxer.close().left_out <= 20  # the sound up to the next key frame
+    assert len(tracks_of(path)["video 0"]) == sum(tag.type_id == 9 for tag in feed.tags[1:taken])
 
 
 def test_pictures_before_the_first_key_frame_are_left_out_and_the_time_begins_with_what_is_in(path, muxer):
@@ -388,3 +407,45 @@ def test_memory_does_not_grow_with_the_recording(muxer):
         tracemalloc.stop()
 
     assert size < 20_000  # 2,400 frames; each object would be 50 bytes and more
+
+
+SOURCE = [tag for tag in tags_of(footage(seconds=1)) if tag.type_id in (8, 9)]
+bodies = st.one_of(
+    st.sampled_from(SOURCE).map(lambda tag: (tag.type_id, tag.body)),
+    st.tuples(st.sampled_from([8, 9, 15, 18]), st.binary(max_size=30)),
+    st.binary(max_size=20).map(lambda rest: (9, b"\x17\0\0\0\0" + rest)),
+    st.binary(max_size=20).map(lambda rest: (9, b"\x27\x01\0\0\0" + rest)),
+    st.binary(max_size=20).map(lambda rest: (8, b"\xaf\x01" + rest)),
+    st.binary(max_size=20).map(lambda rest: (8, b"\x91ac-3" + rest)),
+    st.sampled_from([(18, amf0.encode("onResume")), (18, amf0.encode("onGap"))]),
+)
+any_tags = st.lists(
+    st.builds(
+        lambda body, time_ms: FlvTag(body[0], time_ms, body[1]),
+        bodies,
+        st.integers(0, 3_000) | st.integers(0, 2**32 - 1),
+    ),
+    max_size=40,
+)
+
+
+@given(any_tags, st.booleans())
+def test_any_tags_end_in_a_file_that_opens_or_none(tmp_path_factory, tags, begins_well):
+    path = tmp_path_factory.mktemp("any") / "x.mp4"
+    muxer = Mp4Muxer(path)
+    muxer.open()
+    given = [*SOURCE[:4], *tags] if begins_well else tags
+    taken = 0
+    with contextlib.suppress(MuxError):
+        taken = muxer.write(given)
+    with contextlib.suppress(MuxError):
+        muxer.close()
+
+    facts = muxer.facts()
+    assert taken <= len(given)
+    assert facts.empty == (not path.exists())
+    if not facts.empty:
+        assert facts.video_frames + facts.audio_frames > 0
+        found = tracks_of(path)
+        assert sum(map(len, found.values())) <= facts.video_frames + facts.audio_frames
+        assert facts.size_bytes == path.stat().st_size
