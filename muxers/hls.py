@@ -36,6 +36,8 @@ __all__ = ["HlsMuxer", "repair"]
 
 _LONGEST_MS = 12_000
 """Of a segment, unless it is asked for longer ones: encoders send a key frame every 10 s or less."""
+LONGEST_RUN_MS = 3 * 3_600_000
+"""FFmpeg counts 2**31 ticks in a container: 6 hours of MPEG-TS, 3 of sound at 192 kHz."""
 _CHANGE_MS = 1_000
 _CHANGE_FRAMES = 20
 """What a run lasts at least before another one is granted: neither timestamps alone nor messages alone make files. A
@@ -297,7 +299,8 @@ class HlsMuxer:
         if not _is_start(run, sample):
             return False
         # A player waits for a track that its container has, and FFmpeg keeps the last frame of one that pauses.
-        if not (self._is_broken or self._is_changed or run.is_silent(sample.dts_ms - JUMP_MS)):
+        is_over = run.is_silent(sample.dts_ms - JUMP_MS) or sample.dts_ms - run.start_ms > LONGEST_RUN_MS
+        if not (self._is_broken or self._is_changed or is_over):
             return False
         is_long = sample.dts_ms - run.start_ms >= _CHANGE_MS and run.frames >= _CHANGE_FRAMES
         return is_long or self._is_added

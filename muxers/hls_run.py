@@ -158,7 +158,7 @@ class Run:
         # What goes back in time is moved behind the sample before it.
         waiting.append((max(sample.dts_ms, waiting[-1][0]) if waiting else sample.dts_ms, number))
         try:
-            self._output.mux(sample)
+            self.refused += not self._output.mux(sample)
         except MuxError:  # one frame that is broken costs itself
             self.refused += 1
         return self._take()

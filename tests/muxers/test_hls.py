@@ -17,6 +17,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from muxers import hls
 from muxers.base import MuxError
 from muxers.hls import HlsMuxer, repair
 from muxers.playlist import parse
@@ -347,6 +348,18 @@ def test_sound_goes_on_where_the_picture_has_ended(path):
     assert facts.left_out == 0
     assert facts.duration_ms == pytest.approx(16_000, abs=80)
     assert [segment.discontinuity for segment in segments_of(path).segments].count(True) >= 1
+
+
+@BOTH
+def test_a_run_ends_before_ffmpeg_has_counted_too_far(path, monkeypatch, segment_type):
+    monkeypatch.setattr(hls, "LONGEST_RUN_MS", 2_500)
+    tags = tags_of(footage(seconds=5))
+
+    facts = record(path, tags, segment_type=segment_type)
+
+    assert [segment.discontinuity for segment in segments_of(path).segments].count(True) == 1
+    assert facts.left_out == 0
+    assert facts.duration_ms == pytest.approx(5_000, abs=80) == duration_of(path)
 
 
 def test_a_publisher_that_comes_back_continues_the_time_behind_a_discontinuity(path):
