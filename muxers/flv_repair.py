@@ -2,7 +2,7 @@
 Makes an FLV file whole that was left in the middle of a tag: cuts it, and completes what its metadata says.
 
 Every tag that is whole stays as it is, so the result is what `FlvMuxer.close` would have made of it. A file that says
-its own size is complete already, and is only read.
+its own size, or that another program wrote, has nothing to be completed; if it is not torn, it is only read.
 """
 
 from __future__ import annotations
@@ -91,7 +91,8 @@ def repair_flv(descriptor: int, path: Path) -> FileFacts | None:
             survey.add(placed)
     if survey.is_empty:
         return None
-    if os.fstat(descriptor).st_size != survey.end or survey.stated_bytes != survey.end:
+    is_stated = survey.metadata is None or survey.stated_bytes == survey.end
+    if os.fstat(descriptor).st_size != survey.end or not is_stated:
         _complete(descriptor, survey)
     return _facts(path, survey)
 

@@ -8,13 +8,17 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
+from datetime import datetime
 from pathlib import Path
 from types import MappingProxyType
-from typing import Literal
+from typing import Literal, TypeAlias
 
 from muxers.base import Muxer
 from muxers.flv import FlvMuxer
 from muxers.mp3 import Mp3Muxer
+
+SegmentType: TypeAlias = Literal["fmp4", "ts"]
+"""What HLS segments are: fragmented MP4, or MPEG-TS for players that know nothing else."""
 
 _SOUND = frozenset({"mp4a", ".mp3", "Opus", "fLaC", "ac-3", "ec-3"})
 _PICTURES = frozenset({"avc1", "hvc1", "av01", "vp09"})
@@ -29,8 +33,11 @@ class FormatOptions:
 
     hls_segment_ms: int = 2_000
     """A segment ends at the first key frame after so many milliseconds."""
-    hls_segment_type: Literal["fmp4", "ts"] = "fmp4"
-    """Fragmented MP4 carries every codec of HLS, MPEG-TS plays on old devices."""
+    hls_segment_type: SegmentType = "fmp4"
+    started_at: datetime | None = None
+    """The wall clock at the first frame, for the dates in HLS playlists; None for playlists without."""
+    resume: bool = False
+    """Go on in what an earlier muxer left under the same path; only HLS can, and others refuse a name that is taken."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -95,10 +102,22 @@ def _make_m4a(path: Path, _options: FormatOptions) -> Muxer:
     return Mp4Muxer(path, audio_only=True)
 
 
+def _make_ts(path: Path, _options: FormatOptions) -> Muxer:
+    from muxers.ts import TsMuxer  # noqa: PLC0415 - PyAV
+
+    return TsMuxer(path)
+
+
 def _make_hls(path: Path, options: FormatOptions) -> Muxer:
     from muxers.hls import HlsMuxer  # noqa: PLC0415 - PyAV
 
-    return HlsMuxer(path, segment_ms=options.hls_segment_ms, segment_type=options.hls_segment_type)
+    return HlsMuxer(
+        path,
+        segment_ms=options.hls_segment_ms,
+        segment_type=options.hls_segment_type,
+        started_at=options.started_at,
+        resume=options.resume,
+    )
 
 
 MP4 = _PICTURES | _SOUND
@@ -115,6 +134,7 @@ FORMATS: Mapping[str, Format] = MappingProxyType(
             Format("m4a", "m4a", "M4A", _SOUND, audio_only=True, make=_make_m4a),
             Format("mp3", "mp3", "MP3", frozenset({".mp3"}), audio_only=True, make=_make_mp3),
             Format("hls", "m3u8", "HLS", MP4, audio_only=False, make=_make_hls),
+            Format("ts", "ts", "MPEG-TS", TRANSPORT_STREAM, audio_only=False, make=_make_ts),
         )
     }
 )

@@ -19,9 +19,10 @@ from muxers import formats
 from muxers.base import FileFacts, MuxError, TrackFacts
 from muxers.clock import NOT_A_FRAME, FileClock
 from muxers.collector import FactsCollector
+from muxers.formats import SegmentType
 from muxers.hls_folder import HlsFolder
 from muxers.hls_repair import Recovered, recover, repair
-from muxers.hls_run import Run, SegmentType
+from muxers.hls_run import Run
 from muxers.marks import ON_GAP, ON_RESUME
 from muxers.opening import Opening
 from muxers.pieces import Piece

@@ -16,6 +16,7 @@ from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 from typing import NamedTuple
+from urllib.parse import unquote
 
 from muxers import _pyav, fragments, transport_stream
 from muxers.base import FileFacts, MuxError, TrackFacts
@@ -24,6 +25,7 @@ from muxers.hls_folder import (
     PART,
     PLAYLIST_PART,
     SEGMENT_SUFFIXES,
+    SUFFIX,
     completed,
     folder_of,
     lock_folder,
@@ -84,12 +86,15 @@ def repair(path: Path, *, finish: bool = True) -> FileFacts | None:
     Raises:
         BlockingIOError: somebody is writing it.
         FileNotFoundError: there is no such recording.
+        MuxError: there is no segment of ours, but a playlist of somebody else.
         OSError: the disk refuses; what was there is still there.
     """
     descriptor = lock_folder(folder_of(path))
     try:
         recovered = recover(path)
         if recovered is None:
+            if _names_others(path):
+                raise MuxError("no HLS of ours")
             path.unlink(missing_ok=True)
             remove_own(folder_of(path), ())
             return None
@@ -101,6 +106,29 @@ def repair(path: Path, *, finish: bool = True) -> FileFacts | None:
         return replace(recovered.facts, size_bytes=recovered.files_bytes + path.stat().st_size)
     finally:
         os.close(descriptor)
+
+
+def recording_of(folder: Path) -> Path | None:
+    """
+    Say which recording the files of a folder belong to.
+
+    Args:
+        folder: exists.
+
+    Returns:
+        The path of its playlist, which may be missing; None for a folder that is none of a recording.
+
+    Raises:
+        OSError: the folder cannot be read.
+    """
+    if folder.name in ("", ".."):
+        folder = folder.resolve()
+    names = [path.name for path in folder.iterdir()]
+    own = [name for name in names if _is_own(name)]
+    if not own or not folder.name:
+        return None
+    playlist = folder.with_name(folder.name + SUFFIX)
+    return playlist if len(own) == len(names) or playlist.is_file() else None
 
 
 def recover(path: Path) -> Recovered | None:
@@ -317,6 +345,22 @@ class _Recovery:
             except MuxError:
                 continue
         return ()
+
+
+def _is_own(name: str) -> bool:
+    whole = name.removesuffix(PART)
+    return name == PLAYLIST_PART or bool(_OWN_SEGMENT.fullmatch(whole) or _OWN_INIT.fullmatch(whole))
+
+
+def _names_others(path: Path) -> bool:
+    """Say whether a playlist names files that no muxer of ours makes: it was written by somebody else."""
+    try:
+        lines = path.read_text("ascii", errors="replace").splitlines()
+    except FileNotFoundError:
+        return False
+    folder = f"{folder_of(path).name}/"
+    uris = [unquote(line, errors="surrogateescape") for line in lines if line and not line.startswith("#")]
+    return any(not uri.startswith(folder) or not _is_own(uri.removeprefix(folder)) for uri in uris)
 
 
 def _read_playlist(path: Path) -> Playlist | None:

@@ -13,17 +13,15 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Mapping, Sequence
-from typing import Literal
 
 from muxers._pyav import Output
 from muxers.base import MuxError, TrackFacts
+from muxers.formats import SegmentType
 from muxers.fragments import FragmentSplitter
 from muxers.pieces import Cut, Piece, Splitter
 from muxers.samples import Sample, Track
 from muxers.transport_stream import TransportSplitter
 from rtmpd.wire.messages import VIDEO
-
-SegmentType = Literal["fmp4", "ts"]
 
 FRAGMENT_MS = 500
 FEWEST_FRAMES = 10

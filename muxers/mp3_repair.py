@@ -20,7 +20,8 @@ _RATE_DIVISORS = {3: 1, 2: 2, 0: 4}
 """By version: MPEG-1, MPEG-2, MPEG-2.5."""
 _LAYER_III = 1
 _MONO = 3
-_HEADER_BYTES = 4
+HEADER_BYTES = 4
+"""Of a frame's header."""
 
 
 class Mp3Frame(NamedTuple):
@@ -43,7 +44,7 @@ def read_header(data: bytes) -> Mp3Frame | None:
     Returns:
         None for anything else, and for free format, which says no length.
     """
-    if len(data) < _HEADER_BYTES or data[0] != 0xFF or data[1] & 0xE0 != 0xE0:
+    if len(data) < HEADER_BYTES or data[0] != 0xFF or data[1] & 0xE0 != 0xE0:
         return None
     version, layer = data[1] >> 3 & 3, data[1] >> 1 & 3
     bit_rate, rate = data[2] >> 4, data[2] >> 2 & 3
@@ -77,8 +78,8 @@ def repair_mp3(descriptor: int, path: Path) -> FileFacts | None:
     frames, end, duration_s, last = 0, 0, 0.0, None
     with mmap.mmap(descriptor, size, access=mmap.ACCESS_READ) as data:
         position = 0
-        while 0 <= position <= size - _HEADER_BYTES:
-            frame = read_header(data[position : position + _HEADER_BYTES])
+        while 0 <= position <= size - HEADER_BYTES:
+            frame = read_header(data[position : position + HEADER_BYTES])
             if frame is None:
                 position = data.find(b"\xff", position + 1)
                 continue

@@ -55,7 +55,7 @@ def repair_mp4(descriptor: int, path: Path, file_format: str) -> FileFacts | Non
     """
     layout = _read_layout(descriptor)
     if layout.is_plain:
-        return _facts(path, file_format, inspect(path))
+        return facts_of(path, file_format, inspect(path))
     if not layout.fragments_end:
         return None
     if layout.fragments_end < os.fstat(descriptor).st_size:
@@ -63,10 +63,10 @@ def repair_mp4(descriptor: int, path: Path, file_format: str) -> FileFacts | Non
         os.fsync(descriptor)
     if _has_room(path, layout.fragments_end):
         try:
-            return _facts(path, file_format, rewrite(path, {}))
+            return facts_of(path, file_format, rewrite(path, {}))
         except (OSError, MuxError):
             pass  # what could not be copied can still be played
-    return _facts(path, file_format, inspect(path))
+    return facts_of(path, file_format, inspect(path))
 
 
 def rewrite(path: Path, options: Mapping[str, str]) -> Contents:
@@ -91,6 +91,33 @@ def rewrite(path: Path, options: Mapping[str, str]) -> Contents:
         raise
     _synchronise(path.parent, os.O_RDONLY | os.O_DIRECTORY)
     return contents
+
+
+def facts_of(path: Path, file_format: str, contents: Contents) -> FileFacts:
+    """
+    Make the facts of a repaired file.
+
+    Args:
+        path: of the file.
+        file_format: a key of `muxers.formats.FORMATS`.
+        contents: what was read in it.
+    """
+    return FileFacts(
+        path=str(path),
+        file_format=file_format,
+        size_bytes=path.stat().st_size,
+        duration_ms=contents.duration_ms,
+        start_ms=0,
+        video_frames=contents.video_frames,
+        audio_frames=contents.audio_frames,
+        key_frames=contents.key_frames,
+        tracks=contents.tracks,
+        gaps=0,
+        gap_ms=0,
+        jumps=0,
+        left_out=0,
+        empty=False,
+    )
 
 
 def _read_layout(descriptor: int) -> _Layout:
@@ -132,22 +159,3 @@ def _synchronise(path: Path, flags: int) -> None:
         os.fsync(descriptor)
     finally:
         os.close(descriptor)
-
-
-def _facts(path: Path, file_format: str, contents: Contents) -> FileFacts:
-    return FileFacts(
-        path=str(path),
-        file_format=file_format,
-        size_bytes=path.stat().st_size,
-        duration_ms=contents.duration_ms,
-        start_ms=0,
-        video_frames=contents.video_frames,
-        audio_frames=contents.audio_frames,
-        key_frames=contents.key_frames,
-        tracks=contents.tracks,
-        gaps=0,
-        gap_ms=0,
-        jumps=0,
-        left_out=0,
-        empty=False,
-    )

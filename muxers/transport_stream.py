@@ -8,6 +8,7 @@ here, so that no counter ever jumps. Everything else passes through untouched. I
 
 from __future__ import annotations
 
+import mmap
 from collections import deque
 from collections.abc import Mapping
 from typing import NamedTuple
@@ -217,9 +218,9 @@ class _Clock:
         self.end_ms = time_ms + self._step_ms
 
 
-def whole_bytes(data: bytes) -> int:
+def whole_bytes(data: bytes | mmap.mmap) -> int:
     """
-    Say how many bytes of a growing segment a reader can use.
+    Say how many bytes of a growing segment, or file, a reader can use.
 
     Returns:
         All, unless the last packet is torn: then the frame that it belongs to is not whole, and so it and all behind

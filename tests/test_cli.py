@@ -13,6 +13,7 @@ import rtmpd
 from rtmpd import cli, logs
 from rtmpd.config import Config, validate
 from rtmpd.errors import ConfigError, StartError
+from tests.helpers.footage import footage
 
 
 @pytest.fixture
@@ -137,6 +138,23 @@ def test_a_fault_cannot_control_the_terminal(run, tmp_path):
     assert result.stderr[:-1].isprintable()
 
 
+def test_repair_says_what_it_did_and_fails_for_what_is_not_whole(run, tmp_path):
+    path = tmp_path / "recording.flv"
+    path.write_bytes(footage()[:-9])
+
+    repaired, again = run("repair", str(path)), run("repair", str(path))
+    failed = run("repair", str(path), str(tmp_path / "none.mp4"))
+
+    assert (repaired.exit_code, again.exit_code, failed.exit_code) == (0, 0, 1)
+    assert repaired.stdout.startswith(f"{path}: repaired, ")
+    assert again.stdout.startswith(f"{path}: whole, ")
+    assert failed.stderr == f"{tmp_path / 'none.mp4'}: No such file or directory\n1 whole, 1 failed\n"
+
+
+def test_repair_needs_to_know_what(run):
+    assert run("repair").exit_code == 2
+
+
 def test_config_prints_what_check_accepts(run, tmp_path):
     result = run("config")
     path = tmp_path / "rtmpd.toml"
@@ -154,7 +172,7 @@ def test_no_command_prints_what_there_is(run):
     result = run()
 
     assert result.exit_code == 2
-    assert all(f"  {command} " in result.output for command in ("serve", "demo", "check", "config"))
+    assert all(f"  {command} " in result.output for command in ("serve", "demo", "check", "repair", "config"))
 
 
 def test_python_m_rtmpd_is_the_same_program(broken):
@@ -167,7 +185,8 @@ def test_python_m_rtmpd_is_the_same_program(broken):
 
 
 def test_what_serve_imports_includes_neither_pyav_nor_the_command_lines_extras():
-    program = "import sys, rtmpd.cli, rtmpd.server; print(*{'av', 'rich', 'pygments', 'aiohttp'} & set(sys.modules))"
+    names = {"av", "rich", "pygments", "aiohttp", "rtmpd.repairs", "muxers.repair", "muxers.__main__"}
+    program = f"import sys, rtmpd.cli, rtmpd.server; print(*{names} & set(sys.modules))"
 
     result = subprocess.run([sys.executable, "-c", program], check=True, capture_output=True, text=True)
 

@@ -27,6 +27,7 @@ MAY_IMPORT = {
         "net.fanout",
         "net.poller",
         "net.sink",
+        "net.tasks",
         "wire",
         "muxers",
     },
@@ -42,6 +43,7 @@ LEAVES = {
     "rtmpd.config_words": set(),
     "rtmpd.config": {"errors", "address", "config_words"},
     "rtmpd.demo": {"logs"},
+    "rtmpd.repairs": {"logs", "muxers"},
 }
 """Modules beside the folders that may import little; `server`, `cli` and `__main__` put all together."""
 
@@ -70,6 +72,8 @@ THIRD_PARTIES = {
     "rtmpd.config_words": {"pydantic"},
     "rtmpd.logs": {"structlog"},
     "rtmpd.demo": {"av"},
+    "rtmpd.repairs": {"rich", "typer"},
+    "muxers.__main__": {"rich", "typer"},
     "muxers._pyav": {"av"},
 }
 

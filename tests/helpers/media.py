@@ -43,10 +43,13 @@ RECIPES = {
     "h264+aac": Recipe("libx264", _X264, "aac"),
     "hevc+aac": Recipe("libx265", _X265, "aac"),
     "av1+opus": Recipe("libsvtav1", _SVT_AV1, "libopus"),
+    "h264+mp3": Recipe("libx264", _X264, "libmp3lame"),
+    "hevc+mp3": Recipe("libx265", _X265, "libmp3lame"),
     "audio only": Recipe(audio="aac"),
     "video only": Recipe("libx264", _X264),
     "short": Recipe("libx264", _X264, "aac", seconds=2),
     "long": Recipe("libx264", _X264, "aac", seconds=20),
+    "five minutes": Recipe("libx264", _X264, "aac", seconds=300),
 }
 """Each with a key frame every second."""
 
@@ -104,7 +107,7 @@ def encode(path: Path, recipe: Recipe) -> None:
             encoders.append((stream, _pictures(recipe.seconds)))
         if recipe.audio:
             stream = output.add_stream(recipe.audio, rate=SAMPLES_PER_S, layout="stereo")
-            encoders.append((stream, _sounds(recipe.seconds, "fltp" if recipe.audio == "aac" else "flt")))
+            encoders.append((stream, _sounds(recipe.seconds, "flt" if recipe.audio == "libopus" else "fltp")))
         for stream, frames in encoders:
             for frame in frames:
                 output.mux(stream.encode(frame))

@@ -351,7 +351,16 @@ class LivePublisher:
     What was sent is kept in `sent`, as it went out.
     """
 
-    def __init__(self, address: tuple[str, int], stream: str, tags: Sequence[FlvTag], *, app: str = "live") -> None:
+    def __init__(
+        self,
+        address: tuple[str, int],
+        stream: str,
+        tags: Sequence[FlvTag],
+        *,
+        app: str = "live",
+        speed: float = 1.0,
+        repeat: bool = True,
+    ) -> None:
         """
         Publish and begin.
 
@@ -360,7 +369,11 @@ class LivePublisher:
             stream: its name.
             tags: of an FLV file, sent over and over; the headers only once.
             app: its application.
+            speed: 1 is real time.
+            repeat: false to send the tags once.
         """
+        self._speed = speed
+        self._repeat = repeat
         self.connection = Connection(address).connect(app).publish(stream)
         self.sent: list[FlvTag] = []
         self.failure: OSError | None = None
@@ -394,6 +407,12 @@ class LivePublisher:
         self._halt()
         self.connection.unpublish()
 
+    def wait_until_all_sent(self, timeout_s: float = PATIENCE_S) -> None:
+        """Wait until tags that are not repeated have all been sent."""
+        self._thread.join(timeout_s)
+        assert not self._thread.is_alive(), f"at {self.sent_ms} ms"
+        assert not self.failure, self.failure
+
     def drop(self) -> None:
         """End it as a killed encoder does."""
         self._halt()
@@ -424,7 +443,10 @@ class LivePublisher:
         while True:
             for tag in self._tags:
                 timed = tag._replace(timestamp_ms=tag.timestamp_ms + offset_ms)
-                if self._stop.wait(max(0.0, started_s + timed.timestamp_ms / 1000 - time.monotonic())):
+                due_s = started_s + timed.timestamp_ms / 1000 / self._speed
+                if self._stop.wait(max(0.0, due_s - time.monotonic())):
                     return
                 yield timed
+            if not self._repeat:
+                return
             offset_ms += self._tags[-1].timestamp_ms + 40

@@ -12,6 +12,7 @@ from muxers.hls import HlsMuxer, repair
 from muxers.mp3 import Mp3Muxer
 from muxers.mp4 import Mp4Muxer
 from muxers.repair import repair as repair_any
+from muxers.ts import TsMuxer
 from tests.helpers.footage import tracks_of
 from tests.helpers.hls import read_runs
 
@@ -54,6 +55,8 @@ SUBJECTS = {
     "hls with mp3": Subject(HlsMuxer, read_hls, "recording.m3u8", mend=repair, audio=".mp3"),
     "hls in ts": Subject(hls_ts, read_hls, "recording.m3u8", mend=repair),
     "hls in ts with mp3": Subject(hls_ts, read_hls, "recording.m3u8", mend=repair, audio=".mp3"),
+    "ts": Subject(TsMuxer, read, "recording.ts"),
+    "ts with mp3": Subject(TsMuxer, read, "recording.ts", audio=".mp3"),
     "m4a": Subject(m4a, read, "recording.m4a", kinds=SOUND),
     "mp3": Subject(Mp3Muxer, read_mp3, "recording.mp3", kinds=SOUND, audio=".mp3", timed=False),
 }

@@ -14,7 +14,7 @@ from muxers.flv_repair import repair_flv
 from rtmpd.wire import amf0
 from rtmpd.wire.flv import FlvTag, TagReader, encode_file_header
 from tests.helpers.flv import tags as any_tags
-from tests.helpers.footage import demux, footage, metadata_of, relative, tags_of
+from tests.helpers.footage import demux, feed_of, footage, metadata_of, relative, tags_of
 
 
 @pytest.fixture
@@ -108,6 +108,15 @@ def test_a_file_of_somebody_else_is_cut_and_keeps_its_metadata(path):
 
     assert path.read_bytes()[5:] == source[5:]
     assert facts.video_frames == 75
+
+
+def test_a_whole_file_of_another_program_is_only_read(path):
+    path.write_bytes(encode_file_header(audio=True, video=True) + feed_of(tags_of(footage(audio=None)))[13:])
+    before = path.read_bytes(), path.stat().st_mtime_ns
+
+    assert repaired(path).video_frames == 75
+
+    assert (path.read_bytes(), path.stat().st_mtime_ns) == before
 
 
 @pytest.mark.parametrize("data", [b"", b"FLV", b"not a file of ours", encode_file_header(audio=True, video=True)])

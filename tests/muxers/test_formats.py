@@ -10,7 +10,6 @@ import pytest
 from muxers import formats
 from muxers.base import MuxError
 from muxers.formats import FORMATS, FormatOptions, refusal
-from muxers.mp4 import Mp4Muxer
 from rtmpd.media.codecs import AUDIO_FOURCC, LEGACY_AUDIO, LEGACY_VIDEO, VIDEO_FOURCC
 from tests.helpers.footage import footage, tags_of
 
@@ -48,6 +47,8 @@ SOURCES = {
         ("mp3", ["avc1", "mp4a"], "MP3 cannot carry mp4a"),
         ("hls", ["av01", "Opus"], None),
         ("hls", ["vp6f"], "HLS cannot carry vp6f"),
+        ("ts", ["hvc1", "ac-3", ".mp3"], None),
+        ("ts", ["av01", "Opus"], "MPEG-TS cannot carry Opus and av01"),
         ("avi", ["avc1"], "no muxer writes avi"),
     ],
 )
@@ -68,24 +69,25 @@ def test_the_tables_name_codecs_as_everybody_does():
         assert each.carries is None or each.carries <= VIDEO_CODECS | AUDIO_CODECS
 
 
+@pytest.mark.parametrize("name", ["mp4", "ts"])
 @pytest.mark.parametrize("codec", SOURCES)
-def test_mp4_carries_what_the_table_says_and_refuses_the_rest(tmp_path, codec):
-    muxer = Mp4Muxer(tmp_path / "x.mp4")
+def test_a_container_carries_what_the_table_says_and_refuses_the_rest(tmp_path, codec, name):
+    muxer = FORMATS[name].make(tmp_path / "x", FormatOptions())
     muxer.open()
     tags = tags_of(footage(*SOURCES[codec], seconds=1))
 
-    if refusal("mp4", [codec]) is None:
+    if refusal(name, [codec]) is None:
         muxer.write(tags)
         facts = muxer.close()
         assert [track.codec for track in facts.tracks] == [codec]
         assert facts.left_out == 0
     else:
-        with pytest.raises(MuxError, match=f"MP4 cannot carry {codec}"):
+        with pytest.raises(MuxError, match=f"{FORMATS[name].title} cannot carry {codec}"):
             muxer.write(tags)
         assert muxer.close().empty
 
 
-@pytest.mark.parametrize("name", ["flv", "mp4", "m4a", "mp3"])
+@pytest.mark.parametrize("name", ["flv", "mp4", "m4a", "mp3", "ts"])
 def test_every_format_is_made_by_its_name_and_creates_nothing_yet(tmp_path, name):
     path = tmp_path / f"x.{FORMATS[name].suffix}"
 

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from pathlib import Path
 
 import pytest
 
+from muxers.base import MuxError
 from muxers.hls import HlsMuxer
-from muxers.hls_repair import repair
+from muxers.hls_repair import recording_of, repair
 from muxers.playlist import parse, render
 from tests.helpers.footage import footage, shifted, tags_of
 from tests.helpers.hls import copy_recording, duration_of, read, record, segments_of, watched
@@ -211,6 +213,56 @@ def test_files_of_others_are_never_touched(path):
 
     assert repair(path) is None
     assert names(path) == sorted(others)
+
+
+@pytest.mark.parametrize(
+    "text", ["#EXTM3U\n#EXTINF:182,A song\nrecording/song.mp3\n", "#EXTM3U\n#EXT-X-STREAM-INF:BANDWIDTH=1\nlow.m3u8\n"]
+)
+def test_a_playlist_of_others_is_never_removed(path, text):
+    path.write_text(text)
+    path.with_suffix("").mkdir()
+
+    with pytest.raises(MuxError, match="no HLS of ours"):
+        repair(path)
+
+    assert path.read_text() == text
+    assert path.with_suffix("").is_dir()
+
+
+def test_a_playlist_of_ours_whose_segments_are_gone_is_removed(tmp_path):
+    path = tmp_path / "a stream é.m3u8"
+    record(path, tags_of(footage(seconds=1)))
+    for file in path.with_suffix("").iterdir():
+        file.unlink()
+
+    assert repair(path) is None
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize(
+    ("names", "has_playlist", "is_one"),
+    [
+        (["00000.m4s", "init-001.mp4"], True, True),
+        (["00000.m4s", "init-001.mp4"], False, True),
+        (["00000.ts", "00001.ts.part"], False, True),
+        (["playlist.part"], False, True),
+        (["00000.ts", "thumbnail.jpg"], True, True),
+        (["00000.ts", "notes.txt"], False, False),
+        (["song.mp3"], True, False),
+        ([], True, False),
+    ],
+)
+def test_a_folder_is_known_by_its_files(tmp_path, monkeypatch, names, has_playlist, is_one):
+    folder = tmp_path / "my.recording"
+    folder.mkdir()
+    for name in names:
+        (folder / name).touch()
+    playlist = tmp_path / "my.recording.m3u8"
+    if has_playlist:
+        playlist.touch()
+    monkeypatch.chdir(folder)
+
+    assert recording_of(folder) == recording_of(Path()) == (playlist if is_one else None)
 
 
 def test_a_segment_that_nothing_can_be_made_of_is_removed(path):

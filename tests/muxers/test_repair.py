@@ -15,9 +15,11 @@ from muxers.formats import FORMATS, FormatOptions
 from muxers.mp4 import Mp4Muxer
 from muxers.repair import faststart, repair
 from tests.helpers.footage import assert_same_media, footage, tags_of, tracks_of
+from tests.helpers.media import remux
 from tests.muxers.test_mp4 import boxes
 
-FILES = ["flv", "mp4", "m4a", "mp3"]
+FILES = ["flv", "mp4", "m4a", "mp3", "ts"]
+PAGE = b"<!DOCTYPE html><title>Not found</title>"
 
 
 def begun(tmp_path, name):
@@ -64,6 +66,44 @@ def test_a_recording_of_nothing_is_removed(tmp_path, name):
 
     assert repair(path, name) is None
     assert not path.exists()
+
+
+@pytest.mark.parametrize("name", FILES)
+def test_a_recording_that_died_before_its_first_frame_was_whole_is_removed(tmp_path, name):
+    path, muxer = begun(tmp_path, name)
+    left = path.read_bytes()
+    muxer.close()
+
+    for size in (1, 4, 5, 40, 70):
+        path.write_bytes(left[:size])
+        assert repair(path, name) is None
+        assert not path.exists()
+
+
+@pytest.mark.parametrize("name", FILES)
+@pytest.mark.parametrize("content", [PAGE, PAGE * 20, b"a", bytes(1_000)], ids=["page", "long page", "letter", "zeros"])
+def test_a_file_that_no_muxer_began_is_never_removed(tmp_path, name, content):
+    path = tmp_path / f"recording.{name}"
+    path.write_bytes(content)
+
+    with pytest.raises(MuxError, match=f"no {FORMATS[name].title} of ours"):
+        repair(path, name)
+
+    assert path.read_bytes() == content
+
+
+def test_another_writers_mp4_without_an_index_is_never_removed(tmp_path):
+    path = tmp_path / "recording.mp4"
+    source, muxer = begun(tmp_path, "flv")
+    muxer.close()
+    remux(source, path)
+    data = path.read_bytes()
+    path.write_bytes(data[: data.index(b"moov") - 4])
+
+    with pytest.raises(MuxError, match="no MP4 of ours"):
+        repair(path, "mp4")
+
+    assert path.exists()
 
 
 @pytest.mark.parametrize("name", FILES)
