@@ -220,7 +220,7 @@ def recording_kind(formats: Sequence[str]) -> Kind:
         The kind.
     """
     names = ", ".join(f'"{name}"' for name in formats)
-    config = f'[apps.live]\nrecord = "auto"\nrecord_formats = [{names}]\ngrace_s = 0\n'
+    config = f'[apps.live]\nrecord = "auto"\nresume_s = 0\nrecord_formats = [{names}]\ngrace_s = 0\n'
 
     def command(port: int, directory: Path, files: int) -> list[str]:
         path = directory / "rtmpd.toml"

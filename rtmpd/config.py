@@ -44,6 +44,10 @@ def _as_list(value: object) -> object:
     return [value] if isinstance(value, str) else value
 
 
+def _without_repeats(formats: tuple[str, ...]) -> tuple[str, ...]:
+    return tuple(dict.fromkeys(formats))
+
+
 def _application_name(name: object) -> str:
     """Accept what a client can write between host and stream, and a file system can hold percent-encoded."""
     if not isinstance(name, str) or not 0 < len(name.encode()) <= 256 or not name.isprintable():
@@ -78,6 +82,7 @@ DirectoryPath = Annotated[
 Seconds = Annotated[float, Unit("seconds", "a number of seconds")]
 Milliseconds = Annotated[float, Unit("milliseconds", "a number of milliseconds")]
 Bytes = Annotated[int, Field(ge=1), Unit("bytes", "a whole number of bytes")]
+BytesOrOff = Annotated[int, Field(ge=0), Unit("bytes", "a whole number of bytes")]
 BytesPerSecond = Annotated[int, Field(ge=1), Unit("bytes per second", "a whole number of bytes per second")]
 Count = Annotated[int, Field(ge=1), Unit("count", "a whole number")]
 PerSecond = Annotated[float, Field(gt=0), Unit("per second", "a number per second")]
@@ -126,7 +131,7 @@ class DataConfig(Section):
 
     directory: DirectoryPath = Field(
         default=Path("./data"),
-        description="Holds recordings/; made when missing, locked by the one server that uses it.",
+        description="Holds recordings/ and their index, rtmpd.db; made when missing, locked by the one server that uses it.",
     )
 
 
@@ -217,16 +222,70 @@ class PlayersConfig(Section):
     )
 
 
+class RecordingsConfig(Section):
+    """
+    Which closed recordings are deleted: the oldest first, never one that is being written.
+
+    Each rule is off at 0. With `max_bytes` or `min_free_bytes` a full disk is prevented, not only survived.
+    """
+
+    max_age_s: Seconds = Field(default=0, ge=0, description="Those that ended longer ago.")
+    max_bytes: BytesOrOff = Field(default=0, description="While all of them together are larger.")
+    min_free_bytes: BytesOrOff = Field(default=0, description="While their disk has less room than this.")
+
+
+class WorkersConfig(Section):
+    """The media workers: processes that write recordings, so that no disk and no muxer can touch a live stream."""
+
+    count: Annotated[int, Unit("count", "a whole number")] = Field(
+        default=1, ge=1, le=64, description="Processes that recordings are spread over."
+    )
+    memory_bytes: Bytes = Field(
+        default=1024 * _MIB,
+        description="Of each: for its recordings (an open MP4 needs 16 MB an hour, as do M4A), and as much again for what "
+        "slow disks have not taken; a recording that would exceed it is not started.",
+    )
+    queue_bytes: Bytes = Field(default=64 * _MIB, description="Kept of one recording while its disk is slow.")
+
+
 class AppConfig(Section):
     """One application: the first part of a stream's path. Others than those configured are refused."""
 
     record: Mode = Field(default="manual", description="auto: every published stream is recorded; manual: none is.")
     record_formats: Annotated[
-        tuple[Literal["flv"], ...], Strict(strict=False), BeforeValidator(_as_list), Unit("list", "a list of formats")
-    ] = Field(default=("flv",), min_length=1, description="What a recording is written as.")
+        tuple[Literal["flv", "mp4", "hls", "m4a", "mp3"], ...],
+        Strict(strict=False),
+        BeforeValidator(_as_list),
+        AfterValidator(_without_repeats),
+        Unit("list", "a list of formats"),
+    ] = Field(
+        default=("flv",),
+        min_length=1,
+        description="What a recording is written as; m4a and mp3 take the sound alone (mp3: if that is what is sent).",
+    )
     record_path: Template = Field(
         default="{app}/{stream}/{date}-{time}-{id}-{sequence}.{format}",
-        description="Below recordings/; names in the fields are made safe for the file system.",
+        description="Below recordings/; names in the fields are made safe for the file system. Date and time are those of "
+        "the recording's start (UTC), sequence is the number of the file in it.",
+    )
+    record_cut_s: Seconds = Field(
+        default=1800, ge=0, description="The next file begins at the first key frame after so much media; 0: never."
+    )
+    record_cut_bytes: BytesOrOff = Field(default=0, description="The same by size; 0: never.")
+    record_faststart: Switch = Field(
+        default=False,
+        description="Rewrite each closed MP4 with its index in front, for players that cannot seek in what they download.",
+    )
+    hls_segment_s: Seconds = Field(
+        default=2, gt=0, description="Length of HLS segments; each begins at the first key frame after it."
+    )
+    hls_segment_type: Annotated[Literal["fmp4", "ts"], Unit("choice", "a choice")] = Field(
+        default="fmp4", description="What HLS segments are; ts: for old players, H.264, HEVC, AAC, MP3 and AC-3 only."
+    )
+    resume_s: Seconds = Field(
+        default=60,
+        ge=0,
+        description="After a stream's end its recording waits for so long and goes on in the same files if it comes back.",
     )
     grace_s: Seconds = Field(default=10, ge=0, description="Players stay for so long when a publisher drops.")
     takeover: Annotated[Literal["same", "always", "never"], Unit("choice", "a choice")] = Field(
@@ -253,6 +312,8 @@ class Config(Section):
     log: LogConfig = LogConfig()
     fanout: FanoutConfig = FanoutConfig()
     players: PlayersConfig = PlayersConfig()
+    recordings: RecordingsConfig = RecordingsConfig()
+    workers: WorkersConfig = WorkersConfig()
     apps: dict[ApplicationName, AppConfig] = Field(
         default_factory=lambda: {"live": AppConfig()},
         description="One table per application, [apps.NAME]; a name with other characters than letters, digits, - and _ "

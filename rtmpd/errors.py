@@ -76,6 +76,10 @@ class Refused(RtmpdError):
         self.description = description
 
 
+class Overloaded(RtmpdError):
+    """There is no room for more of what was asked: one line that says of what, and which limit says so."""
+
+
 class UsageError(RtmpdError, RuntimeError):
     """Our own code called something in a way that it may not."""
 

@@ -1,7 +1,7 @@
 """
 The server: what is made in which order, what runs once a second, and how everything ends.
 
-Start: descriptors, data directory, sockets, media workers, then connections. Stop: no new connections, streams end
+Start: descriptors, data directory, sockets, recording (its index, the media workers), then connections. Stop: no new connections, streams end
 and players are told, recordings are closed, then the workers go. Nothing here knows a protocol.
 """
 
@@ -13,17 +13,18 @@ import gc
 import os
 import resource
 import signal
+import socket
 import ssl
 import sys
 from collections.abc import Callable
 from contextlib import AsyncExitStack
 from pathlib import Path
-from typing import TextIO
+from typing import NamedTuple, TextIO
 
 from rtmpd.address import Address
 from rtmpd.config import Config
 from rtmpd.control.policy import KEY_PARAMETER, ConfiguredPolicy, StoppingPolicy
-from rtmpd.errors import ConfigError, StartError
+from rtmpd.errors import ConfigError, StartError, StoreError
 from rtmpd.live.log import Retention
 from rtmpd.live.registry import Registry
 from rtmpd.logs import get_logger
@@ -33,7 +34,9 @@ from rtmpd.net.poller import Poller
 from rtmpd.net.services import Services
 from rtmpd.net.tasks import Tasks
 from rtmpd.session.limits import Limits
+from rtmpd.store.database import Database
 from rtmpd.workers.recorder import Recorder
+from rtmpd.workers.recording_office import RecordingOffice
 
 _TICK_S = 1.0
 _PLAYERS_LEAVE_S = 1.0
@@ -47,7 +50,8 @@ _GC_THRESHOLDS = (50_000, 20, 50)
 """A log entry for each message would have the collector run 20 times a second with the defaults, and find nothing."""
 _LOOPBACK_OF = {"": "127.0.0.1", "0.0.0.0": "127.0.0.1", "::": "::1"}  # noqa: S104 - looked up, not listened on
 _LOCK_NAME = "rtmpd.lock"
-_RESTART_KEYS = ("rtmp", "data", "limits", "log", "fanout", "players")
+_RESTART_KEYS = ("rtmp", "data", "limits", "log", "fanout", "players", "workers")
+_DATABASE_NAME = "rtmpd.db"
 
 
 def run(config: Config, *, demo: bool = False, reload: Callable[[], Config]) -> None:
@@ -65,6 +69,14 @@ def run(config: Config, *, demo: bool = False, reload: Callable[[], Config]) -> 
     gc.freeze()
     gc.set_threshold(*_GC_THRESHOLDS)
     asyncio.run(Server(config, reload).serve(demo=demo))
+
+
+class _Bound(NamedTuple):
+    """An address with its sockets."""
+
+    address: Address
+    sockets: list[socket.socket]
+    tls: bool
 
 
 class Server:
@@ -102,11 +114,13 @@ class Server:
             directory = self._config.data.directory.absolute()
             stack.enter_context(_lock(directory))
             services = self._services(stack)
-            recorder = self._recorder(services, directory)
-            opened = self._listen(stack, services, descriptors)
-            await recorder.start()
+            bound = self._bind(stack)
+            office = await self._office(stack, services, directory)
+            recorder = office.recorder
             services.registry.observers.append(recorder)
-            self._handle_signals(services.loop, recorder)
+            self._handle_signals(services.loop, office)
+            # Not before recording is ready: encoders that reconnect come at once, and their streams would be missed.
+            opened = self._accept(stack, services, bound, descriptors)
             self._announce(services, opened, descriptors)
             showing = services.tasks.supervise(self._run_demo(opened[0]), "demo") if demo else None
             services.tasks.supervise(self._tick(services), "tick")
@@ -139,30 +153,48 @@ class Server:
             log=self._log,
         )
 
-    def _recorder(self, services: Services, directory: Path) -> Recorder:
-        return Recorder(
-            directory / "recordings",
-            self._config.apps,
-            self._config.log.recorder_keep_s,
-            services.fanout,
-            services.poller,
-            self._log,
-        )
+    async def _office(self, stack: AsyncExitStack, services: Services, directory: Path) -> RecordingOffice:
+        try:
+            database = await Database.open(directory / _DATABASE_NAME)
+            stack.push_async_callback(database.close)
+            office = RecordingOffice(
+                self._config,
+                directory / "recordings",
+                database,
+                fanout=services.fanout,
+                poller=services.poller,
+                tasks=services.tasks,
+                log=self._log,
+            )
+            stack.push_async_callback(office.close)
+            await office.open()
+        except StoreError as error:
+            raise StartError(f"cannot use the index of recordings: {error}") from error
+        return office
 
-    def _listen(self, stack: AsyncExitStack, services: Services, descriptors: int) -> list[Address]:
-        """Open every configured address; what is returned, RTMP first, has the ports that the system chose."""
+    def _bind(self, stack: AsyncExitStack) -> list[_Bound]:
+        """Open every configured address, RTMP first; nobody is answered yet."""
+        bound = []
+        for address, tls in self._addresses():
+            sockets = listen(address.host, address.port)
+            for each in sockets:
+                stack.callback(each.close)
+            bound.append(_Bound(address._replace(port=sockets[0].getsockname()[1]), sockets, tls))
+        return bound
+
+    def _accept(
+        self, stack: AsyncExitStack, services: Services, bound: list[_Bound], descriptors: int
+    ) -> list[Address]:
+        """Begin to answer; what is returned, RTMP first, has the ports that the system chose."""
         limits = self._config.limits
         room = max(descriptors - _DESCRIPTORS_OF_OUR_OWN, 1)
         admission = Admission(min(limits.connections or room, room), limits.handshaking, limits.handshaking_per_address)
-        opened = []
-        for address, tls in self._addresses():
-            sockets = listen(address.host, address.port)
-            opened.append(address._replace(port=sockets[0].getsockname()[1]))
+        for _, sockets, tls in bound:
             for listening in sockets:
                 listener = Listener(services, listening, admission, self._tls_context if tls else None)
                 stack.callback(listener.close)
                 self._listeners.append(listener)
-        return opened
+        return [each.address for each in bound]
 
     def _addresses(self) -> list[tuple[Address, bool]]:
         addresses = [(self._config.rtmp.listen, False)]
@@ -175,10 +207,10 @@ class Server:
         assert self._tls is not None
         return self._tls
 
-    def _handle_signals(self, loop: asyncio.AbstractEventLoop, recorder: Recorder) -> None:
+    def _handle_signals(self, loop: asyncio.AbstractEventLoop, office: RecordingOffice) -> None:
         for number in (signal.SIGTERM, signal.SIGINT):
             loop.add_signal_handler(number, self._on_stop_signal)
-        loop.add_signal_handler(signal.SIGHUP, self._on_reload_signal, recorder)
+        loop.add_signal_handler(signal.SIGHUP, self._on_reload_signal, office)
 
     def _on_stop_signal(self) -> None:
         """Stop; asked again, do not wait. `make run` passes a terminal's signal on, so the second may be the first."""
@@ -189,14 +221,15 @@ class Server:
         elif now - self._stop_asked_s > _SAME_SIGNAL_S:
             os._exit(1)
 
-    def _on_reload_signal(self, recorder: Recorder) -> None:
+    def _on_reload_signal(self, office: RecordingOffice) -> None:
         try:
             config = self._reload()
             tls = _load_certificate(config) if self._tls is not None else None
         except (ConfigError, StartError) as error:
             self._log.error("configuration not reloaded", reason=str(error))
             return
-        self._policy.apps = recorder.apps = config.apps
+        self._policy.apps = config.apps
+        office.reload(config)
         self._tls = tls
         waiting = [key for key in _RESTART_KEYS if getattr(config, key) != getattr(self._config, key)]
         self._config = config

@@ -5,6 +5,7 @@ import tomllib
 
 import pytest
 
+from muxers.formats import FORMATS
 from rtmpd.address import Address
 from rtmpd.config import AppConfig, Config, LimitsConfig, Section, SessionLimits, load, reference, validate
 from rtmpd.config_words import tables_model, unit_of
@@ -28,6 +29,7 @@ def every_field(model=Config, path=""):
 
 
 FIELDS = dict(every_field())
+FORMAT_LIST = 'a list of "flv" or "mp4" or "hls" or "m4a" or "mp3"'
 
 
 def test_nothing_configured_is_a_whole_configuration_that_listens_on_loopback_only():
@@ -79,8 +81,26 @@ def test_an_override_is_checked_like_the_file():
         ("rtmp = 5", "rtmp: 5: a table is expected"),
         ("apps = []", "apps: []: a table is expected"),
         ("[apps]\nlive = 3", "apps.live: 3: a table is expected"),
-        ('[apps.live]\nrecord_formats = ["avi"]', 'apps.live.record_formats[0]: "avi": a list of "flv" is expected'),
-        ("[apps.live]\nrecord_formats = []", 'apps.live.record_formats: []: a list of "flv" is expected'),
+        ("[apps.live]\nrecord_formats = []", f"apps.live.record_formats: []: {FORMAT_LIST} is expected"),
+        ("[apps.live]\nrecord_cut_s = -1", "apps.live.record_cut_s: -1: a number of seconds >= 0 is expected"),
+        (
+            "[apps.live]\nrecord_cut_bytes = 0.5",
+            "apps.live.record_cut_bytes: 0.5: a whole number of bytes >= 0 is expected",
+        ),
+        ('[apps.live]\nrecord_faststart = "yes"', 'apps.live.record_faststart: "yes": true or false is expected'),
+        ("[apps.live]\nhls_segment_s = 0", "apps.live.hls_segment_s: 0: a number of seconds > 0 is expected"),
+        ('[apps.live]\nhls_segment_type = "mp4"', 'apps.live.hls_segment_type: "mp4": "fmp4" or "ts" is expected'),
+        ("[apps.live]\nresume_s = -0.1", "apps.live.resume_s: -0.1: a number of seconds >= 0 is expected"),
+        ("[recordings]\nmax_age_s = -1", "recordings.max_age_s: -1: a number of seconds >= 0 is expected"),
+        ("[recordings]\nmax_bytes = 1.5", "recordings.max_bytes: 1.5: a whole number of bytes >= 0 is expected"),
+        (
+            "[recordings]\nmin_free_bytes = -1",
+            "recordings.min_free_bytes: -1: a whole number of bytes >= 0 is expected",
+        ),
+        ("[workers]\ncount = 0", "workers.count: 0: a whole number >= 1 and <= 64 is expected"),
+        ("[workers]\ncount = 65", "workers.count: 65: a whole number >= 1 and <= 64 is expected"),
+        ("[workers]\nmemory_bytes = 0", "workers.memory_bytes: 0: a whole number of bytes >= 1 is expected"),
+        ("[workers]\nqueue_bytes = true", "workers.queue_bytes: true: a whole number of bytes >= 1 is expected"),
         (
             '[apps.live]\nrecord_path = "../x"',
             'apps.live.record_path: "../x": a relative path without . or .. is expected',
@@ -98,6 +118,28 @@ def test_a_name_that_no_client_can_ask_for_is_no_application(name):
     (fault,) = faults(f'[apps."{name}"]')
 
     assert "an application's name is expected" in fault
+
+
+@pytest.mark.parametrize(
+    ("formats", "read"),
+    [('"mp4"', ("mp4",)), ('["hls", "flv", "hls"]', ("hls", "flv")), ('["m4a", "mp3", "mp4"]', ("m4a", "mp3", "mp4"))],
+)
+def test_formats_are_one_or_a_list_and_repeats_count_once(formats, read):
+    assert validate(tomllib.loads(f"[apps.live]\nrecord_formats = {formats}")).apps["live"].record_formats == read
+
+
+def test_every_format_that_there_is_can_be_configured_and_no_other():
+    for name in FORMATS.keys() - {"ts"}:  # for `python -m muxers`: what cannot be watched or sought is no recording
+        assert validate({"apps": {"live": {"record_formats": [name]}}}).apps["live"].record_formats == (name,)
+    (fault,) = faults('[apps.live]\nrecord_formats = ["flv", "avi"]')
+
+    assert fault == f'apps.live.record_formats[1]: "avi": {FORMAT_LIST} is expected'
+
+
+def test_nothing_is_deleted_unless_it_is_asked_for():
+    rules = Config().recordings
+
+    assert (rules.max_age_s, rules.max_bytes, rules.min_free_bytes) == (0, 0, 0)
 
 
 def test_an_unknown_key_is_refused_with_the_keys_that_exist_and_the_likeliest():

@@ -132,6 +132,29 @@ class RecordingIndex:
 
         return self._submit(work)
 
+    def finished(
+        self, file_id: str, contents: Contents, fault: str | None, owed: Sequence[Owed] = ()
+    ) -> asyncio.Future[None]:
+        """
+        Note what a file holds at last that was interrupted, or failed.
+
+        Args:
+            file_id: of the file.
+            contents: what it holds.
+            fault: why it ended before its feed; None if it was only interrupted.
+            owed: the callbacks that this fact owes.
+        """
+        return self._submit(lambda connection: _close(connection, file_id, contents, fault, owed))
+
+    def tell(self, owed: Sequence[Owed]) -> asyncio.Future[None]:
+        """
+        Owe callbacks of a fact that is nowhere else in the index.
+
+        Args:
+            owed: the callbacks.
+        """
+        return self._submit(lambda connection: owe(connection, owed))
+
     def discard(self, file_id: str) -> asyncio.Future[None]:
         """
         Forget a file that is not on the disk: it was never opened, or its muxer removed it as empty.

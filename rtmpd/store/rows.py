@@ -65,7 +65,7 @@ class FileRow:
     recording_id: str
     """The recording it belongs to."""
     sequence: int
-    """The number of its feed within the recording."""
+    """Its number among the recording's files of its format, from 1."""
     file_format: str
     """"flv", "mp4", "hls", ..."""
     path: str

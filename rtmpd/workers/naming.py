@@ -4,7 +4,7 @@ Names of recorded files: a template, and values that cannot leave the data direc
 Rule: whatever a stream is called, each value is percent-encoded down to letters, digits, `_`, `.` and `-`, so a value
 never adds or ends a path segment. `~` is in no encoded value: it marks what this module adds itself (a shortened name,
 an empty one, the number of a name that was taken). Different streams get different names; that two recordings of one
-stream never write one file is the business of O_EXCL in the worker.
+stream never write one file is the business of the index, and of O_EXCL in the worker.
 """
 
 from __future__ import annotations
@@ -12,9 +12,8 @@ from __future__ import annotations
 import hashlib
 import re
 import string
-from collections.abc import Iterator
 from datetime import datetime
-from pathlib import Path, PurePosixPath
+from pathlib import PurePosixPath
 from typing import NamedTuple
 from urllib.parse import quote
 
@@ -125,11 +124,9 @@ def encode_value(field: str, text: str, budget: int) -> str:
     return re.sub(r"%.?$", "", head) + "~" + digest
 
 
-def alternatives(path: Path, count: int = 999) -> Iterator[Path]:
-    """Yield the path itself, then the names to try when it is taken: name~2.flv, name~3.flv, ..."""
-    yield path
-    for number in range(2, count + 1):
-        yield path.with_name(f"{path.stem}~{number}{path.suffix}")
+def numbered(path: PurePosixPath, number: int) -> PurePosixPath:
+    """Name the file to try when a name is taken: number 2 is name~2.flv; number 1 is the name itself."""
+    return path if number == 1 else path.with_name(f"{path.stem}~{number}{path.suffix}")
 
 
 def _parse_segment(segment: str) -> list[_Token]:

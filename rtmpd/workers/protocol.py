@@ -16,17 +16,19 @@ import os
 import socket
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
-from typing import Any, TypeAlias, TypedDict
+from typing import Any, Literal, TypeAlias, TypedDict
 
 from rtmpd.errors import UsageError
 
 PACKET_BYTES = 64 * 1024
-"""The largest packet; the longest has a path of 4 KiB for each of a recording's files."""
+"""The largest packet; the longest has two paths of 4 KiB for each of five formats."""
 MAX_DESCRIPTORS = 4
 QUEUE_BYTES = 64 * 1024 * 1024
 """What a worker keeps of one recording while its disk does not take it."""
-REPORT_INTERVAL_S = 0.2
-"""The least time between two `Written` of one recording."""
+REPORT_INTERVAL_S = 1.0
+"""The least time between two `Written` of one recording: what is reported late is recorded twice when a worker dies."""
+MEMORY_BYTES = 1024 * 1024 * 1024
+"""What all recordings of a worker together may keep while their disks do not take it."""
 
 
 class TrackFacts(TypedDict):
@@ -61,13 +63,29 @@ class FileFacts(TypedDict):
 
 
 @dataclass(frozen=True, slots=True)
+class Grant:
+    """A file that may be made: its row is in the index already, so that no crash leaves a file that nobody knows."""
+
+    file_id: str
+    path: str
+    """Absolute; its folders are made."""
+    resume: bool = False
+    """Go on in what an earlier worker left there (HLS)."""
+
+
+@dataclass(frozen=True, slots=True)
 class Output:
-    """One file that a recording writes."""
+    """One format that a recording is written in."""
 
     file_format: str
-    """A key of `rtmpd.workers.writer.FORMATS`."""
-    path: str
-    """Absolute; its folders are made, and a taken name gets a number."""
+    """A key of `muxers.formats.FORMATS`."""
+    grants: tuple[Grant, ...]
+    """The first file, and the one after it, so that nothing waits where the first one ends."""
+    cut_after_ms: int = 0
+    """Media time after which the next file begins; 0: never."""
+    cut_after_bytes: int = 0
+    hls_segment_ms: int = 2_000
+    hls_segment_type: Literal["fmp4", "ts"] = "fmp4"
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,7 +94,29 @@ class Start:
 
     recording_id: str
     sequence: int
+    """Of the feed."""
     outputs: tuple[Output, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class MayOpen:
+    """To the worker: the file after the next cut, or after a failure."""
+
+    recording_id: str
+    sequence: int
+    file_format: str
+    grant: Grant
+
+
+@dataclass(frozen=True, slots=True)
+class Job:
+    """To the worker: something to do with a file that is not being recorded."""
+
+    job_id: int
+    kind: str
+    """A key of `rtmpd.workers.jobs.JOBS`."""
+    file_format: str
+    path: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,13 +131,12 @@ class Opened:
     recording_id: str
     sequence: int
     file_format: str
-    path: str
-    """The name it really got."""
+    file_id: str
 
 
 @dataclass(frozen=True, slots=True)
 class Written:
-    """From the worker: so much of the feed is in every file of the recording that has not failed."""
+    """From the worker: so much of the feed is in every file of the recording that is open."""
 
     recording_id: str
     sequence: int
@@ -114,19 +153,18 @@ class Closed:
     recording_id: str
     sequence: int
     file_format: str
-    feed_bytes: int
+    file_id: str
     facts: FileFacts
 
 
 @dataclass(frozen=True, slots=True)
 class Failed:
-    """From the worker: a file ended before its feed."""
+    """From the worker: a file ended before its time; the format needs another grant to go on."""
 
     recording_id: str
     sequence: int
     file_format: str
-    feed_bytes: int
-    """Bytes of the feed up to the end of the last tag that is wholly in this file."""
+    file_id: str
     reason: str
     errno: int
     """The operating system's number of the error; 0 for any other kind."""
@@ -136,15 +174,39 @@ class Failed:
 
 @dataclass(frozen=True, slots=True)
 class Ended:
-    """From the worker: every file of the recording was reported closed or failed; its feed is closed."""
+    """From the worker: every file of the feed was reported closed or failed; the feed is closed."""
 
     recording_id: str
     sequence: int
 
 
-Packet: TypeAlias = Start | Ready | Opened | Written | Closed | Failed | Ended
+@dataclass(frozen=True, slots=True)
+class JobDone:
+    """From the worker: what became of a job."""
+
+    job_id: int
+    outcome: str
+    """"done"; "failed"; "busy": somebody writes the file, or the disk is full: to be asked again later."""
+    reason: str = ""
+    facts: FileFacts | None = None
+    """Of a file that was repaired; None when nothing was in it."""
+
+
+@dataclass(frozen=True, slots=True)
+class Health:
+    """From the worker, every few seconds: how it is."""
+
+    resident_bytes: int
+    queued_bytes: int
+    """Of all recordings: what the disks have not taken yet."""
+
+
+Packet: TypeAlias = Start | MayOpen | Job | Ready | Opened | Written | Closed | Failed | Ended | JobDone | Health
+OfRecording: TypeAlias = Opened | Written | Closed | Failed | Ended
+"""What a worker says of one feed."""
 _KINDS: dict[str, type[Packet]] = {
-    kind.__name__: kind for kind in (Start, Ready, Opened, Written, Closed, Failed, Ended)
+    kind.__name__: kind
+    for kind in (Start, MayOpen, Job, Ready, Opened, Written, Closed, Failed, Ended, JobDone, Health)
 }
 
 
@@ -160,7 +222,8 @@ def encode(packet: Packet) -> bytes:
     Raises:
         UsageError: it is longer than PACKET_BYTES.
     """
-    data = json.dumps([type(packet).__name__, asdict(packet)], separators=(",", ":")).encode()
+    text = json.dumps([type(packet).__name__, asdict(packet)], separators=(",", ":"), ensure_ascii=False)
+    data = text.encode("utf-8", "surrogatepass")  # a path may be any bytes
     if len(data) > PACKET_BYTES:
         raise UsageError(f"a packet of {len(data)} bytes does not fit the control connection")
     return data
@@ -230,8 +293,14 @@ def receive(control: socket.socket) -> tuple[Packet, list[int]] | None:
 
 def _build(kind: type[Packet], fields: dict[str, Any]) -> Packet:
     if kind is Start:
-        fields["outputs"] = tuple(Output(**output) for output in fields["outputs"])
+        fields["outputs"] = tuple(_output(**output) for output in fields["outputs"])
+    if kind is MayOpen:
+        fields["grant"] = Grant(**fields["grant"])
     return kind(**fields)
+
+
+def _output(*, grants: list[dict[str, Any]], **fields: Any) -> Output:
+    return Output(grants=tuple(Grant(**grant) for grant in grants), **fields)
 
 
 def _descriptors(ancillary: list[tuple[int, int, bytes]]) -> list[int]:

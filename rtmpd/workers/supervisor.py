@@ -2,7 +2,7 @@
 The media workers as the server uses them: start a recording, hear what became of it.
 
 Everything runs in the event loop's callbacks; `start` and `stop` alone are awaited. A dead worker is replaced at once,
-then, if it keeps dying, after growing pauses; meanwhile `start_recording` goes on working, as feeds hold what comes.
+then, if it keeps dying, after growing pauses; meanwhile `start_feed` goes on working, as feeds hold what comes.
 Neither muxers nor av are imported here: they belong to the workers.
 """
 
@@ -15,19 +15,19 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from rtmpd.errors import StartError, UsageError
+from rtmpd.errors import Overloaded, StartError, UsageError
 from rtmpd.workers import protocol
 from rtmpd.workers.child import WorkerChild
-from rtmpd.workers.recording import (
-    Recording,
-    RecordingClosed,
-    RecordingEnded,
-    RecordingEvent,
-    RecordingFailed,
-    RecordingProgress,
-    RecordingRequest,
-    RecordingStarted,
-    RecordingState,
+from rtmpd.workers.feeds import (
+    Feed,
+    FeedEnded,
+    FeedEvent,
+    FeedProgress,
+    FeedRequest,
+    FeedState,
+    FileClosed,
+    FileFailed,
+    FileOpened,
     WorkerDied,
 )
 
@@ -38,6 +38,8 @@ _FIRST_PAUSE_S = 0.5
 _LONGEST_PAUSE_S = 10.0
 _STABLE_S = 60.0
 """A worker that lived so long is replaced at once again."""
+FEED_MEMORY_BYTES = 2 * 1024 * 1024
+"""Counted for each feed: its thread, the frames on their way, one read."""
 
 
 class _Slot:
@@ -49,7 +51,13 @@ class _Slot:
         self.deaths = 0
         self.ready = asyncio.Event()
         self.timer: asyncio.TimerHandle | None = None
-        self.recordings: dict[tuple[str, int], Recording] = {}
+        self.feeds: dict[tuple[str, int], Feed] = {}
+        self.health = protocol.Health(0, 0)
+
+    @property
+    def memory_bytes(self) -> int:
+        """What its feeds may come to need, their queues not counted."""
+        return sum(FEED_MEMORY_BYTES + feed.request.memory_bytes for feed in self.feeds.values())
 
 
 class Supervisor:
@@ -57,32 +65,41 @@ class Supervisor:
 
     def __init__(
         self,
-        on_event: Callable[[RecordingEvent], None],
+        on_event: Callable[[FeedEvent], None],
         *,
         worker_count: int = 1,
         queue_bytes: int = protocol.QUEUE_BYTES,
+        memory_bytes: int = protocol.MEMORY_BYTES,
         report_interval_s: float = protocol.REPORT_INTERVAL_S,
     ) -> None:
         """
         Prepare; nothing runs before `start`.
 
         Args:
-            on_event: called in the event loop, in the order of each recording's events.
-            worker_count: processes that the recordings are spread over.
-            queue_bytes: what a worker may keep of one recording while its disk is slow; then the feed fills up.
-            report_interval_s: the least time in seconds between two RecordingProgress of one recording.
+            on_event: called in the event loop, in the order of each feed's events.
+            worker_count: processes that the feeds are spread over.
+            queue_bytes: what a worker may keep of one feed while its disk is slow; then the feed fills up.
+            memory_bytes: a worker's, for its feeds, and once more for all their queues.
+            report_interval_s: the least time in seconds between two FeedProgress of one feed.
         """
         self._on_event = on_event
         self._worker_count = worker_count
-        self._arguments = ("--queue-bytes", str(queue_bytes), "--report-interval-s", str(report_interval_s))
+        self._memory_bytes = memory_bytes
+        options = {"queue-bytes": queue_bytes, "memory-bytes": memory_bytes, "report-interval-s": report_interval_s}
+        self._arguments = [text for name, value in options.items() for text in (f"--{name}", str(value))]
         self._slots: list[_Slot] = []
         self._stopping = False
         self._changed = asyncio.Event()
 
     @property
-    def recordings(self) -> tuple[Recording, ...]:
-        """Every recording whose files are not all finished yet."""
-        return tuple(recording for slot in self._slots for recording in slot.recordings.values())
+    def feeds(self) -> tuple[Feed, ...]:
+        """Every feed whose files are not all finished yet."""
+        return tuple(feed for slot in self._slots for feed in slot.feeds.values())
+
+    @property
+    def health(self) -> tuple[protocol.Health, ...]:
+        """The last that each worker said of its memory."""
+        return tuple(slot.health for slot in self._slots)
 
     @property
     def pids(self) -> tuple[int | None, ...]:
@@ -113,7 +130,7 @@ class Supervisor:
             self._release()
             raise StartError("a media worker ended as soon as it was started; its own message is above")
 
-    def start_recording(self, request: RecordingRequest) -> Recording:
+    def start_feed(self, request: FeedRequest) -> Feed:
         """
         Begin to record.
 
@@ -121,11 +138,11 @@ class Supervisor:
             request: what to record; the pair of recording id and sequence must be new.
 
         Returns:
-            The recording. Its `feed` is the caller's, to be written to and, at the end of what is to be recorded,
-            closed.
+            The feed. Its `socket` is the caller's, to be written to and, at the end of what is to be recorded, closed.
 
         Raises:
             UsageError: before `start`, after `stop`, or for a request that cannot be.
+            Overloaded: the workers' memory is spoken for.
             OSError: no more descriptors.
         """
         slot = self._slot_for(request)
@@ -133,46 +150,58 @@ class Supervisor:
         try:
             ours.setblocking(False)
             ours.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, FEED_BUFFER_BYTES)
-            outputs = tuple(protocol.Output(output.file_format, str(output.path)) for output in request.outputs)
-            packet = protocol.Start(request.recording_id, request.sequence, outputs)
+            packet = protocol.Start(request.recording_id, request.sequence, request.outputs)
             slot.child.send(packet, [theirs.detach()])
         except BaseException:
             ours.close()
             theirs.close()
             raise
-        recording = Recording(request, ours, slot.index)
-        slot.recordings[recording.key] = recording
-        return recording
+        feed = Feed(request, ours, slot.index)
+        slot.feeds[feed.key] = feed
+        return feed
 
-    async def stop(self, timeout_s: float) -> tuple[Recording, ...]:
+    def grant(self, feed: Feed, file_format: str, grant: protocol.Grant) -> None:
         """
-        Finish every recording and end the workers. Feeds that are still open are closed first.
+        Let a feed open another file, when it needs one; harmless after the feed's end.
+
+        Args:
+            feed: from `start_feed`.
+            file_format: one of its formats.
+            grant: the file, which is in the index.
+        """
+        slot = self._slots[feed.worker]
+        if feed.active and slot.feeds.get(feed.key) is feed:
+            slot.child.send(protocol.MayOpen(*feed.key, file_format, grant))
+
+    async def stop(self, timeout_s: float) -> tuple[Feed, ...]:
+        """
+        Finish every feed and end the workers. Those that are still open are closed first.
 
         Args:
             timeout_s: how long files may take to be finished; then the workers are killed.
 
         Returns:
-            The recordings that did not finish in time, or lost their worker meanwhile. Their files open as they are.
+            The feeds that did not finish in time, or lost their worker meanwhile. Their files open as they are.
         """
         self._stopping = True
-        unfinished = self.recordings
+        unfinished = self.feeds
         try:
-            for recording in unfinished:
-                recording.finish()
+            for feed in unfinished:
+                feed.finish()
             for slot in self._slots:
                 if slot.timer is not None:
                     slot.timer.cancel()
                     self._respawn(slot, 0.0)
             with contextlib.suppress(TimeoutError):
                 async with asyncio.timeout(timeout_s):
-                    await self._until(lambda: not self.recordings)
+                    await self._until(lambda: not self.feeds)
                     for slot in self._slots:
                         slot.child.hang_up()
                     await self._until(lambda: all(slot.child.pid is None for slot in self._slots))
         finally:
-            left = self.recordings
+            left = self.feeds
             self._release()
-        return tuple(r for r in unfinished if r in left or r.state is RecordingState.LOST)
+        return tuple(feed for feed in unfinished if feed in left or feed.state is FeedState.LOST)
 
     async def _until(self, reached: Callable[[], bool]) -> None:
         while not reached():
@@ -185,23 +214,27 @@ class Supervisor:
             if slot.timer is not None:
                 slot.timer.cancel()
             slot.child.release()
-            for recording in slot.recordings.values():
-                recording.state = RecordingState.LOST
-                recording.finish()
-            slot.recordings.clear()
+            for feed in slot.feeds.values():
+                feed.state = FeedState.LOST
+                feed.finish()
+            slot.feeds.clear()
 
-    def _slot_for(self, request: RecordingRequest) -> _Slot:
+    def _slot_for(self, request: FeedRequest) -> _Slot:
         key = (request.recording_id, request.sequence)
         formats = [output.file_format for output in request.outputs]
         if self._stopping or not self._slots:
-            raise UsageError("recordings are started between start() and stop() of the supervisor")
-        if any(key in slot.recordings for slot in self._slots):
-            raise UsageError(f"recording {key} is running already")
+            raise UsageError("feeds are started between start() and stop() of the supervisor")
+        if any(key in slot.feeds for slot in self._slots):
+            raise UsageError(f"feed {key} is running already")
         if not formats or len(set(formats)) < len(formats):
-            raise UsageError(f"recording {key} needs one output for each of its formats, not {formats}")
-        if not all(Path(output.path).is_absolute() for output in request.outputs):
-            raise UsageError(f"recording {key} has a path that is not absolute")
-        return min(self._slots, key=lambda slot: len(slot.recordings))
+            raise UsageError(f"feed {key} needs one output for each of its formats, not {formats}")
+        if not all(Path(grant.path).is_absolute() for output in request.outputs for grant in output.grants):
+            raise UsageError(f"feed {key} has a path that is not absolute")
+        slot = min(self._slots, key=lambda slot: slot.memory_bytes)
+        if slot.memory_bytes + FEED_MEMORY_BYTES + request.memory_bytes > self._memory_bytes:
+            count = len(self.feeds)
+            raise Overloaded(f"{count} recordings have taken up the media workers' memory (workers.memory_bytes)")
+        return slot
 
     def _new_child(self, slot: _Slot) -> WorkerChild:
         return WorkerChild(
@@ -211,30 +244,38 @@ class Supervisor:
         )
 
     def _take(self, slot: _Slot, packet: protocol.Packet) -> None:
-        if isinstance(packet, protocol.Ready):
-            slot.ready.set()
-            self._changed.set()
-            return
-        if isinstance(packet, protocol.Start):
-            raise UsageError("a worker does not start recordings")
-        recording = slot.recordings.get((packet.recording_id, packet.sequence))
-        if recording is not None:
-            _HANDLERS[type(packet)](recording, packet, self._on_event)
+        match packet:
+            case protocol.Ready():
+                slot.ready.set()
+                self._changed.set()
+            case protocol.Health():
+                slot.health = packet
+            case protocol.Opened() | protocol.Written() | protocol.Closed() | protocol.Failed() | protocol.Ended():
+                self._hear(slot, packet)
+            case _:
+                raise UsageError(f"no word of a recording worker: {packet}")
+
+    def _hear(self, slot: _Slot, packet: protocol.OfRecording) -> None:
+        key = (packet.recording_id, packet.sequence)
+        feed = slot.feeds.get(key)
+        if feed is not None:
+            _HANDLERS[type(packet)](feed, packet, self._on_event)
         if isinstance(packet, protocol.Ended):
-            slot.recordings.pop((packet.recording_id, packet.sequence), None)
+            slot.feeds.pop(key, None)
             self._changed.set()
 
     def _mourn(self, slot: _Slot, pid: int, reason: str) -> None:
         lived_s = asyncio.get_running_loop().time() - slot.child.started_at
         slot.deaths = 1 if lived_s > _STABLE_S else slot.deaths + 1
-        lost = tuple(slot.recordings.values())
-        slot.recordings.clear()
-        for recording in lost:
-            recording.state = RecordingState.LOST
+        lost = tuple(slot.feeds.values())
+        slot.feeds.clear()
+        slot.health = protocol.Health(0, 0)
+        for feed in lost:
+            feed.state = FeedState.LOST
         self._changed.set()
         if self._stopping or not slot.ready.is_set():
             return
-        # Before the event: whoever handles it starts the recordings again, and their feeds wait in the new child.
+        # Before the event: whoever handles it starts the feeds again, and their feeds wait in the new child.
         slot.child = self._new_child(slot)
         self._respawn(slot, _pause_s(slot.deaths))
         self._on_event(WorkerDied(pid, reason, lost))
@@ -257,40 +298,45 @@ def _pause_s(deaths: int) -> float:
     return 0.0 if deaths <= 1 else min(_LONGEST_PAUSE_S, _FIRST_PAUSE_S * 2.0 ** min(deaths - 2, 10))
 
 
-_Notify = Callable[[RecordingEvent], None]
+_Notify = Callable[[FeedEvent], None]
 
 
-def _opened(recording: Recording, packet: protocol.Opened, notify: _Notify) -> None:
-    recording.state = RecordingState.RUNNING
-    recording.open_paths[packet.file_format] = Path(packet.path)
-    notify(RecordingStarted(recording, packet.file_format, Path(packet.path)))
+def _opened(feed: Feed, packet: protocol.Opened, notify: _Notify) -> None:
+    feed.state = FeedState.RUNNING
+    feed.open_files[packet.file_format] = packet.file_id
+    notify(FileOpened(feed, packet.file_format, packet.file_id))
 
 
-def _written(recording: Recording, packet: protocol.Written, notify: _Notify) -> None:
-    recording.feed_bytes = packet.feed_bytes
-    recording.queued_bytes = packet.queued_bytes
-    notify(RecordingProgress(recording))
+def _written(feed: Feed, packet: protocol.Written, notify: _Notify) -> None:
+    feed.feed_bytes = packet.feed_bytes
+    feed.queued_bytes = packet.queued_bytes
+    notify(FeedProgress(feed))
 
 
-def _closed(recording: Recording, packet: protocol.Closed, notify: _Notify) -> None:
-    recording.feed_bytes = packet.feed_bytes
-    recording.open_paths.pop(packet.file_format, None)
-    notify(RecordingClosed(recording, packet.file_format, packet.facts))
+def _closed(feed: Feed, packet: protocol.Closed, notify: _Notify) -> None:
+    _forget(feed, packet)
+    notify(FileClosed(feed, packet.file_format, packet.file_id, packet.facts))
 
 
-def _failed(recording: Recording, packet: protocol.Failed, notify: _Notify) -> None:
-    recording.open_paths.pop(packet.file_format, None)
-    notify(RecordingFailed(recording, packet.file_format, packet.reason, packet.errno, packet.feed_bytes, packet.facts))
+def _failed(feed: Feed, packet: protocol.Failed, notify: _Notify) -> None:
+    _forget(feed, packet)
+    notify(FileFailed(feed, packet.file_format, packet.file_id, packet.reason, packet.errno, packet.facts))
 
 
-def _ended(recording: Recording, _packet: protocol.Ended, notify: _Notify) -> None:
-    recording.state = RecordingState.ENDED
-    recording.queued_bytes = 0
-    notify(RecordingEnded(recording))
+def _ended(feed: Feed, _packet: protocol.Ended, notify: _Notify) -> None:
+    feed.state = FeedState.ENDED
+    feed.queued_bytes = 0
+    notify(FeedEnded(feed))
+
+
+def _forget(feed: Feed, packet: protocol.Closed | protocol.Failed) -> None:
+    # After a cut the file that is closed is not the newest any more.
+    if feed.open_files.get(packet.file_format) == packet.file_id:
+        del feed.open_files[packet.file_format]
 
 
 # Any: a table of functions that each take their own packet, which Callable cannot say.
-_HANDLERS: dict[type[protocol.Packet], Callable[[Recording, Any, _Notify], None]] = {
+_HANDLERS: dict[type[protocol.OfRecording], Callable[[Feed, Any, _Notify], None]] = {
     protocol.Opened: _opened,
     protocol.Written: _written,
     protocol.Closed: _closed,

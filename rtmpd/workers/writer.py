@@ -1,79 +1,120 @@
 """
 The writer of one recording: takes its feed from the queue, writes every file, and tells the server how far it got.
 
-It has a thread of its own and may block on the disk. A file that fails is reported and left behind; the other files
-of the recording go on.
+It has a thread of its own and may block on the disk. A format that fails is reported and waits for another grant; the
+other formats of the recording go on, and the feed is read to its end in any case.
 """
 
 from __future__ import annotations
 
 import traceback
 from collections import deque
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable
 from dataclasses import asdict
+from datetime import UTC, datetime
 from pathlib import Path
 from time import monotonic
 from typing import cast
 
-from muxers.base import Muxer, MuxError
-from muxers.flv import FlvMuxer
+from muxers.base import FileFacts, Muxer, MuxError
+from muxers.formats import FORMATS, FormatOptions
+from muxers.series import Cut, Series
 from rtmpd.errors import MessageError
-from rtmpd.wire.flv import PREVIOUS_TAG_SIZE_BYTES, TAG_HEADER_BYTES, FlvTag, TagReader
+from rtmpd.wire.flv import FlvTag, TagReader
 from rtmpd.workers import protocol
 from rtmpd.workers.feed_queue import FeedQueue
-from rtmpd.workers.naming import alternatives
 
-FORMATS: Mapping[str, Callable[[Path], Muxer]] = {"flv": FlvMuxer}
-"""Muxers by format."""
+CHECK_INTERVAL_S = 1.0
+"""How often a file is looked at: one that was removed would take frames for ever, and nobody would know."""
 
 Report = Callable[[protocol.Packet], bool]
 """Sends a packet to the server; says whether it went, as a `Written` does not wait for room."""
 
 
-class _File:
-    """One file of the recording while it is being written."""
+class _Files:
+    """The files of one format: made from grants, reported as they come and go."""
 
-    def __init__(self, output: protocol.Output) -> None:
-        self.file_format = output.file_format
+    def __init__(self, key: tuple[str, int], output: protocol.Output, report: Report) -> None:
+        self._key = key
+        self._output = output
+        self._report = report
+        self._ids: dict[Muxer, str] = {}
+        self.grants: deque[protocol.Grant] = deque(output.grants)
+
+    def next(self) -> Muxer | None:
+        """Open the next granted file; one that cannot be opened is reported, and costs its grant."""
+        if not self.grants:
+            return None
+        grant = self.grants.popleft()
+        try:
+            muxer = self._open(grant)
+        except Exception as error:  # noqa: BLE001 - a bug of one format must not cost the others
+            self._report_failure(grant.file_id, error, None)
+            return None
+        self._ids[muxer] = grant.file_id
+        self._report(protocol.Opened(*self._key, self._output.file_format, grant.file_id))
+        return muxer
+
+    def closed(self, muxer: Muxer, facts: FileFacts) -> None:
+        """Report a complete file."""
+        file_id = self._ids.pop(muxer)
+        self._report(protocol.Closed(*self._key, self._output.file_format, file_id, _in_json(facts)))
+
+    def failed(self, muxer: Muxer, facts: FileFacts, error: Exception) -> None:
+        """Report a file that ended before its time."""
+        self._report_failure(self._ids.pop(muxer), error, facts)
+
+    def _open(self, grant: protocol.Grant) -> Muxer:
+        file_format = FORMATS.get(self._output.file_format)
+        if file_format is None:
+            raise MuxError(f"no muxer writes {self._output.file_format!r}")
+        path = Path(grant.path)
+        path.parent.mkdir(parents=True, exist_ok=True)
+        output = self._output
+        options = FormatOptions(
+            output.hls_segment_ms, output.hls_segment_type, started_at=datetime.now(UTC), resume=grant.resume
+        )
+        muxer = file_format.make(path, options)
+        muxer.open()
+        return muxer
+
+    def _report_failure(self, file_id: str, error: Exception, facts: FileFacts | None) -> None:
+        reason, errno = str(error), 0
+        if isinstance(error, OSError):
+            errno = error.errno or 0
+        elif not isinstance(error, MuxError):
+            traceback.print_exception(error)
+            reason = f"internal error: {error!r}"
+        in_json = None if facts is None else _in_json(facts)
+        self._report(protocol.Failed(*self._key, self._output.file_format, file_id, reason, errno, in_json))
+
+
+class _Format:
+    """One format of the recording: its files, and which byte of the feed each confirmed tag ends at."""
+
+    def __init__(self, key: tuple[str, int], output: protocol.Output, report: Report) -> None:
+        self.files = _Files(key, output, report)
+        self.series = Series(self.files, Cut(output.cut_after_ms, output.cut_after_bytes))
         self.feed_bytes = 0
-        self._path = Path(output.path)
         self._tags = 0
         self._marks: deque[tuple[int, int]] = deque()
-        self.muxer: Muxer
 
-    def open(self) -> Path:
-        """Create the file under the first name that is free."""
-        make = FORMATS.get(self.file_format)
-        if make is None:
-            raise MuxError(f"no muxer writes {self.file_format}")
-        self._path.parent.mkdir(parents=True, exist_ok=True)
-        for path in alternatives(self._path):
-            self.muxer = make(path)
-            try:
-                self.muxer.open()
-            except FileExistsError:
-                continue
-            return path
-        raise FileExistsError(f"{self._path} and all its numbered names are taken")
-
-    def write(self, tags: Sequence[FlvTag], feed_bytes: int) -> None:
+    def write(self, tags: list[FlvTag], feed_bytes: int) -> None:
         """Write tags, the last of which ends at `feed_bytes` of the feed."""
-        before = self._tags
         self._tags += len(tags)
         self._marks.append((self._tags, feed_bytes))
-        try:
-            self.muxer.write(tags)
-        except (OSError, MuxError):
-            taken = max(0, self.muxer.confirmed_tags - before)
-            self._marks[-1] = (before + taken, feed_bytes - _size(tags[taken:]))
-            raise
-        finally:
-            while self._marks and self._marks[0][0] <= self.muxer.confirmed_tags:
-                self.feed_bytes = self._marks.popleft()[1]
+        self.series.write(tags)
+        self.settle()
+
+    def settle(self) -> None:
+        """Take in what was confirmed meanwhile."""
+        confirmed = self.series.confirmed_tags
+        while self._marks and self._marks[0][0] <= confirmed:
+            self.feed_bytes = self._marks.popleft()[1]
 
 
 class RecordingWriter:
-    """Writes the files of one recording."""
+    """Writes the files of one feed."""
 
     def __init__(
         self,
@@ -92,104 +133,73 @@ class RecordingWriter:
             report_interval_s: the least time in seconds between two `Written`.
         """
         self._key = (start.recording_id, start.sequence)
-        self._outputs = start.outputs
         self._queue = queue
         self._report = report
         self._report_interval_s = report_interval_s
         self._reader = TagReader()
-        self._files: list[_File] = []
+        self._formats = {output.file_format: _Format(self._key, output, report) for output in start.outputs}
         self._reported_bytes = 0
-        self._reported_at = monotonic()
+        self._reported_at = self._checked_at = monotonic()
+
+    def grant(self, file_format: str, grant: protocol.Grant) -> None:
+        """Take a grant; called by the reader thread."""
+        self._formats[file_format].files.grants.append(grant)
 
     def run(self) -> None:
-        """Write until the feed ends or every file has failed; never raises."""
-        for output in self._outputs:
-            self._open(_File(output))
+        """Write until the feed ends; never raises."""
         try:
             self._record()
         except MessageError as fault:
-            self._fail_all(f"the feed is broken: {fault}")
+            self._fail(MuxError(f"the feed is broken: {fault}"))
         except Exception as bug:  # noqa: BLE001 - a bug costs this recording, not the worker's other ones
-            traceback.print_exc()
-            self._fail_all(f"internal error: {bug!r}")
-        self._close_all()
-
-    def _open(self, file: _File) -> None:
-        try:
-            path = file.open()
-        except (OSError, MuxError) as error:
-            self._report_failure(file, error, None)
-            return
-        self._files.append(file)
-        self._report(protocol.Opened(*self._key, file.file_format, str(path)))
+            self._fail(bug)
+        for each in self._formats.values():
+            each.series.close()
+            each.settle()
+        self._report_progress(monotonic())
 
     def _record(self) -> None:
-        while self._files:
-            chunks = self._queue.take(self._time_to_report())
-            if chunks is None:
-                return
+        while (chunks := self._queue.take(self._time_to_report())) is not None:
             tags: list[FlvTag] = []
             try:
                 for chunk in chunks:
                     tags += self._reader.feed(chunk)
             finally:
                 self._write(tags)
-            self._report_progress()
+            now = monotonic()
+            if now >= self._checked_at + CHECK_INTERVAL_S:
+                self._checked_at = now
+                for each in self._formats.values():
+                    each.series.check()
+            if now >= self._reported_at + self._report_interval_s:
+                self._report_progress(now)
 
     def _write(self, tags: list[FlvTag]) -> None:
-        if not tags:
-            return
-        for file in tuple(self._files):
-            try:
-                file.write(tags, self._reader.position)
-            except (OSError, MuxError) as error:
-                self._drop(file, error)
+        if tags:
+            for each in self._formats.values():
+                each.write(tags, self._reader.position)
 
-    def _drop(self, file: _File, error: OSError | MuxError) -> None:
-        """Leave a file behind, complete as far as the disk lets it be."""
-        self._files.remove(file)
-        try:
-            facts = file.muxer.close()
-        except (OSError, MuxError):
-            facts = file.muxer.facts()
-        self._report_failure(file, error, cast("protocol.FileFacts", asdict(facts)))
-
-    def _close_all(self) -> None:
-        for file in tuple(self._files):
-            try:
-                facts = file.muxer.close()
-            except (OSError, MuxError) as error:
-                self._drop(file, error)
-                continue
-            self._files.remove(file)
-            facts_in_json = cast("protocol.FileFacts", asdict(facts))
-            self._report(protocol.Closed(*self._key, file.file_format, self._reader.position, facts_in_json))
-
-    def _fail_all(self, reason: str) -> None:
-        for file in tuple(self._files):
-            self._drop(file, MuxError(reason))
-
-    def _report_failure(self, file: _File, error: OSError | MuxError, facts: protocol.FileFacts | None) -> None:
-        errno = error.errno or 0 if isinstance(error, OSError) else 0
-        self._report(protocol.Failed(*self._key, file.file_format, file.feed_bytes, str(error), errno, facts))
+    def _fail(self, error: Exception) -> None:
+        for each in self._formats.values():
+            each.series.fail(error)
 
     @property
     def _written_bytes(self) -> int:
-        return min((file.feed_bytes for file in self._files), default=self._reported_bytes)
+        return min(each.feed_bytes for each in self._formats.values())
 
     def _time_to_report(self) -> float | None:
         if self._written_bytes == self._reported_bytes:
             return None
         return max(0.0, self._reported_at + self._report_interval_s - monotonic())
 
-    def _report_progress(self) -> None:
-        written, now = self._written_bytes, monotonic()
-        if written == self._reported_bytes or now < self._reported_at + self._report_interval_s:
+    def _report_progress(self, now: float) -> None:
+        written = self._written_bytes
+        if written == self._reported_bytes:
             return
         self._reported_at = now
         if self._report(protocol.Written(*self._key, written, self._queue.size)):
             self._reported_bytes = written
 
 
-def _size(tags: Sequence[FlvTag]) -> int:
-    return sum(TAG_HEADER_BYTES + len(tag.body) + PREVIOUS_TAG_SIZE_BYTES for tag in tags)
+def _in_json(facts: FileFacts) -> protocol.FileFacts:
+    return cast("protocol.FileFacts", asdict(facts))

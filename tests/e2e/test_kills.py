@@ -1,10 +1,16 @@
-"""kill -9 in mid-recording: what was recorded opens, and where the worker died, recording goes on."""
+"""kill -9 in mid-recording: what was recorded opens, is made whole, and is told of once; a dead worker is replaced."""
 
 from __future__ import annotations
 
+import json
 import os
+import random
 import signal
+import sqlite3
+from collections import Counter
+from concurrent.futures import ThreadPoolExecutor
 
+import av
 import pytest
 
 from tests.helpers.media import frames_of, is_frame, is_key_frame, packets_of, read_tags
@@ -14,8 +20,21 @@ from tests.helpers.server import Server, is_alive
 
 pytestmark = pytest.mark.e2e
 
-CONFIG = '[apps.live]\nrecord = "auto"\n'
+CONFIG = '[apps.live]\nrecord = "auto"\nresume_s = 0\n'
+ALL_FORMATS = """
+[apps.live]
+record = "auto"
+record_formats = ["flv", "mp4", "hls", "m4a"]
+record_cut_s = 4
+resume_s = 0
+[apps.ts]
+record = "auto"
+record_formats = "hls"
+hls_segment_type = "ts"
+resume_s = 0
+"""
 LOST_MS = 1_000
+AT_ONCE = 4
 
 
 def killed_at(number, prove):
@@ -30,15 +49,127 @@ def assert_opens(path):
     return times
 
 
-@pytest.mark.parametrize("worker_too", [False, True], ids=["server alone", "server and worker"])
-def test_a_recording_opens_and_lacks_a_second_at_most_after_a_kill_of(worker_too, directory, sources, prove):
+def kill_group(server):
+    """End everything that the server is, as the kernel or a service manager does."""
+    worker = server.media_worker()
+    os.kill(worker, signal.SIGKILL)
+    server.kill()
+    wait_until(lambda: not is_alive(worker), "the end of the worker")
+
+
+def has_something_whole(path):
+    """Whether a file must open as it is: it has a tag with a frame, a fragment, a finished segment."""
+    if path.suffix == ".flv":
+        return any(map(is_frame, read_tags(path)))
+    if path.suffix in {".mp4", ".m4a"}:
+        return b"moof" in path.read_bytes()
+    return "#EXTINF" in path.read_text()
+
+
+def media_files(server, app):
+    """The files and playlists that a user would open."""
+    return [
+        path
+        for path in server.recordings(f"{app}/s")
+        if path.suffix in {".flv", ".mp4", ".m4a", ".m3u8"} and path.parent.name == "s" and path.name[0] != "."
+    ]
+
+
+def packets_by_kind(path):
+    """Open a file as a user would, and count what is in it; a track may have come to nothing yet."""
+    count = Counter()
+    with av.open(str(path)) as container:
+        for packet in container.demux():
+            count[packet.stream.type] += bool(packet.size)
+    assert count.total(), f"{path.name} is empty"
+    return count
+
+
+def assert_opens_as_it_is(path):
+    """Read a file that nobody has repaired; of a playlist that has no end, what is there: a reader would wait."""
+    if path.suffix != ".m3u8":
+        packets_by_kind(path)
+        return
+    ended = path.with_name("ended.m3u8")
+    ended.write_text(f"{path.read_text()}#EXT-X-ENDLIST\n" if "ENDLIST" not in path.read_text() else path.read_text())
+    try:
+        packets_by_kind(ended)
+    finally:
+        ended.unlink()
+
+
+class Index:
+    """What the database of a stopped server says."""
+
+    def __init__(self, data):
+        with sqlite3.connect(data / "rtmpd.db") as database:
+            self.files = {
+                path: (file_id, state, size)
+                for path, file_id, state, size in database.execute("SELECT path, file_id, state, size_bytes FROM files")
+            }
+            self.recordings = [state for (state,) in database.execute("SELECT state FROM recordings")]
+            bodies = database.execute("SELECT body FROM outbox WHERE event_type = 100")
+            self.owed = [json.loads(body) for (body,) in bodies]
+
+
+def record_and_kill(directory, sources, kill_ms):
+    """One server that is killed with all its processes at a moment, and started again; what it has then is checked."""
+    with Server(directory, ALL_FORMATS) as server:
+        tags = sources.tags("long")
+        with (
+            LivePublisher(server.address, "s", tags) as live,
+            LivePublisher(server.address, "s", tags, app="ts") as ts,
+        ):
+            live.wait_until_sent(kill_ms)
+            kill_group(server)
+            sent = {"live": list(live.sent), "ts": list(ts.sent)}
+    for app in sent:
+        for path in media_files(server, app):
+            if has_something_whole(path):
+                assert_opens_as_it_is(path)
+    with Server(directory, ALL_FORMATS) as server:
+        wait_until(lambda: all(state == "ended" for state in Index(server.data).recordings), "the end of the repairs")
+        server.stop()
+    assert_whole(server, sent)
+
+
+def assert_whole(server, sent):
+    index, directory = Index(server.data), server.data / "recordings"
+    paths = {str(path.relative_to(directory)) for app in sent for path in media_files(server, app)}
+    assert index.files.keys() == paths
+    assert {state for _, state, _ in index.files.values()} <= {"closed"}
+    assert sorted(body["file_id"] for body in index.owed) == sorted(file_id for file_id, _, _ in index.files.values())
+    for app, tags in sent.items():
+        sounds = [tag.timestamp_ms for tag in tags if is_frame(tag) and tag.type_id == 8]
+        for suffix in {"live": (".flv", ".mp4", ".m4a", ".m3u8"), "ts": (".m3u8",)}[app]:
+            files = [path for path in media_files(server, app) if path.suffix == suffix]
+            count = sum(packets_by_kind(path)["audio"] for path in files)
+            lost_ms = sounds[-1] - sounds[count - 1] if count else sounds[-1]
+            assert lost_ms <= LOST_MS, f"{app}{suffix} lost {lost_ms} ms of {sounds[-1]} ms"
+    assert not [path for path in directory.rglob("*") if path.suffix in {".part", ".tmp", ".repairing"}]
+
+
+def test_after_a_kill_of_everything_files_index_and_callbacks_agree_and_a_second_is_lost_at_most(
+    directory, sources, prove
+):
+    chance = random.Random() if prove else random.Random(0)
+    moments = [chance.uniform(200, 11_000 if prove else 6_000) for _ in range(200 if prove else 5)]
+    sources.tags("long")
+    with ThreadPoolExecutor(AT_ONCE) as pool:
+        runs = [
+            pool.submit(record_and_kill, directory / str(number), sources, kill_ms)
+            for number, kill_ms in enumerate(moments)
+        ]
+        failures = [(kill_ms, run.exception()) for kill_ms, run in zip(moments, runs, strict=True) if run.exception()]
+    assert not failures
+
+
+def test_a_recording_is_finished_by_its_worker_when_the_server_alone_is_killed(directory, sources, prove):
     for run, kill_ms in enumerate(killed_at(10, prove)):
         with Server(directory / str(run), CONFIG) as server:
             worker = server.media_worker()
             with LivePublisher(server.address, "s", sources.tags("long")) as publisher:
                 publisher.wait_until_sent(kill_ms)
-                if worker_too:
-                    os.kill(worker, signal.SIGKILL)
                 server.kill()
                 sent = list(publisher.sent)
             wait_until(lambda: not is_alive(worker), "the end of the worker")  # noqa: B023 - asked at once
@@ -64,6 +195,7 @@ def test_after_a_kill_of_the_worker_recording_goes_on_in_a_second_file_with_noth
                 publisher.wait_until_sent(killed_ms + 1_000)
                 publisher.finish()
             server.wait_for("recording closed")
+            server.wait_for("recording repaired")
             player.wait_for_end()
             first, second = server.recordings("live/s")
 
@@ -93,6 +225,7 @@ def test_a_worker_that_is_killed_again_and_again_leaves_nothing_out(directory, s
             publisher.wait_until_sent(publisher.sent_ms + 500)
             publisher.finish()
         server.wait_for("recording closed")
+        server.wait_for("recording repaired", count=kills)
 
         sent = frames_of(publisher.sent)
         covered = 0

@@ -19,7 +19,7 @@ from tests.helpers.server import Server
 
 pytestmark = pytest.mark.e2e
 
-RECORDED = '[apps.live]\nrecord = "auto"\n'
+RECORDED = '[apps.live]\nrecord = "auto"\nresume_s = 0\n'
 RTMPD = (sys.executable, "-m", "rtmpd")
 
 
@@ -152,7 +152,7 @@ def test_sighup_admits_a_new_application_and_keeps_streams(directory, sources):
 
 def test_an_application_that_sighup_brings_is_recorded(directory, sources):
     with Server(directory) as server:
-        reload(server, "[apps.live]\n[apps.later]\nrecord = 'auto'\n")
+        reload(server, "[apps.live]\n[apps.later]\nrecord = 'auto'\nresume_s = 0\n")
         with LivePublisher(server.address, "s", sources.tags("h264+aac"), app="later") as publisher:
             publisher.wait_until_sent(500)
             publisher.finish()

@@ -20,7 +20,7 @@ from tests.helpers.server import Server
 
 pytestmark = pytest.mark.e2e
 
-CONFIG = '[apps.live]\nrecord = "auto"\n'
+CONFIG = '[apps.live]\nrecord = "auto"\nresume_s = 0\n'
 PYAV = ["h264+aac", "hevc+aac", "av1+opus", "audio only", "video only"]
 FFMPEG = ["h264+aac", "audio only", "video only"]
 CLIENTS = {"pyav": (pyav_publisher, pyav_player), "ffmpeg": (ffmpeg_publisher, ffmpeg_player)}

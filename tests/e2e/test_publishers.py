@@ -19,6 +19,7 @@ CONFIG = """
 [apps.live]
 grace_s = 5
 record = "auto"
+resume_s = 0
 [apps.soon]
 grace_s = 1
 [apps.never]

@@ -12,7 +12,7 @@ from tests.helpers.server import Server
 
 pytestmark = pytest.mark.e2e
 
-CONFIG = '[apps.live]\nrecord = "auto"\n[limits]\nlinger_s = 0.1\n'
+CONFIG = '[apps.live]\nrecord = "auto"\nresume_s = 0\n[limits]\nlinger_s = 0.1\n'
 FILE_BYTES = 60_000
 
 

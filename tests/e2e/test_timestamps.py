@@ -10,7 +10,7 @@ from tests.helpers.server import Server
 
 pytestmark = pytest.mark.e2e
 
-CONFIG = '[apps.live]\nrecord = "auto"\n[limits]\nlinger_s = 0.1\n'
+CONFIG = '[apps.live]\nrecord = "auto"\nresume_s = 0\n[limits]\nlinger_s = 0.1\n'
 BEFORE_MS = 2_000
 EDGES = {"0xFFFFFF ms": 0xFFFFFF, "2^31 ms": 2**31, "2^32 ms": 2**32}
 

@@ -44,6 +44,8 @@ wait_s = 1
 grace_s = 0
 [apps.recorded]
 record = "auto"
+resume_s = 0
+record_cut_s = 0
 grace_s = 0
 """
 """Deadlines as short as a busy machine allows; everything else as it is by default."""

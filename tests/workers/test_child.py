@@ -12,7 +12,7 @@ import pytest
 
 from rtmpd.workers import child as child_module
 from rtmpd.workers.child import WorkerChild
-from rtmpd.workers.protocol import Ended, Opened, Output, Ready, Start
+from rtmpd.workers.protocol import Ended, Grant, Opened, Output, Ready, Start
 from tests.helpers.footage import demux, feed_of, footage, relative, tags_of
 
 
@@ -65,7 +65,7 @@ def kill_and_wait(pid):
 
 def record(watch, path):
     ours, theirs = socket.socketpair()
-    watch.child.send(Start("r", 1, (Output("flv", str(path)),)), [theirs.detach()])
+    watch.child.send(Start("r", 1, (Output("flv", (Grant("f", str(path)),)),)), [theirs.detach()])
     return ours
 
 
@@ -149,17 +149,14 @@ async def test_packets_wait_while_the_worker_does_not_read(watch, tmp_path):
     watch.child.spawn()
     await watch.until(watch.has(Ready))
     os.kill(watch.child.pid, signal.SIGSTOP)
-    start = Start("bad", 1, (Output("no such format", "/" + "x" * 4000),))
-    feeds = []
-    for _ in range(200):
+    output = Output("no such format", (Grant("f", "/" + "x" * 4000),))
+    for number in range(200):
         ours, theirs = socket.socketpair()
-        feeds.append(ours)
-        watch.child.send(start, [theirs.detach()])
+        watch.child.send(Start("bad", number, (output,)), [theirs.detach()])
+        ours.close()
     assert watch.child._waiting
 
     os.kill(watch.child.pid, signal.SIGCONT)
     await watch.until(lambda: sum(isinstance(packet, Ended) for packet in watch.packets) == 200)
 
     assert not watch.child._waiting
-    for feed in feeds:
-        feed.close()

@@ -7,7 +7,7 @@ import threading
 from hypothesis import given
 from hypothesis import strategies as st
 
-from rtmpd.workers.feed_queue import BATCH_BYTES, FeedQueue
+from rtmpd.workers.feed_queue import BATCH_BYTES, Budget, FeedQueue
 
 
 def no_room():
@@ -86,3 +86,31 @@ def test_a_reader_that_obeys_never_holds_more_than_the_limit_and_one_chunk(sizes
 
     received.extend(queue.take(0.0))
     assert [len(chunk) for chunk in received] == sizes
+
+
+def test_a_spent_budget_lets_each_queue_hold_its_share_and_no_more():
+    budget = Budget(100)
+    large, small = (FeedQueue(1000, lambda: None, budget) for _ in range(2))
+
+    assert large.put(bytes(90))
+    assert small.put(bytes(20))
+    assert not large.put(bytes(10))
+    assert small.put(bytes(20))
+    assert not small.put(bytes(20))
+    assert budget.used_bytes == 160
+
+
+def test_what_is_taken_and_what_is_discarded_goes_back_into_the_budget():
+    rooms = []
+    budget = Budget(100)
+    first, second = (FeedQueue(1000, lambda: rooms.append(1), budget) for _ in range(2))
+    first.put(bytes(60))
+    second.put(bytes(60))
+    assert not first.put(bytes(1))
+
+    first.take(None)
+    assert rooms == [1]
+    second.discard()
+
+    assert budget.used_bytes == 0
+    assert budget.share_bytes == 100

@@ -17,8 +17,8 @@ import pytest
 from rtmpd.wire.flv import FlvTag
 from rtmpd.workers import protocol, writer
 from rtmpd.workers.process import READ_BYTES, Worker
-from rtmpd.workers.protocol import Closed, Ended, Failed, Opened, Output, Ready, Start, Written
-from tests.helpers.fake_muxer import FakeMuxer
+from rtmpd.workers.protocol import Closed, Ended, Failed, Grant, MayOpen, Opened, Output, Ready, Start, Written
+from tests.helpers.fake_muxer import FakeMuxer, fake_formats
 from tests.helpers.footage import demux, feed_of, footage, relative, tags_of
 
 TAGS = [FlvTag(9, 40 * number, b"\x17\x01\0\0\0" + bytes(1000)) for number in range(100)]
@@ -34,7 +34,9 @@ class Server:
 
     def start(self, name, folder, *names):
         ours, theirs = socket.socketpair()
-        outputs = tuple(Output(file_format, str(folder / f"{name}.{file_format}")) for file_format in names or ["flv"])
+        outputs = tuple(
+            Output(each, (Grant(f"{name}.{each}", str(folder / f"{name}.{each}")),)) for each in names or ["flv"]
+        )
         protocol.send(self.control, protocol.encode(Start(name, 1, outputs)), [theirs.fileno()])
         theirs.close()
         return ours
@@ -112,7 +114,7 @@ def test_a_slow_disk_stops_its_own_feed_and_no_other(server, tmp_path, monkeypat
             muxer.gate.clear()
         return muxer
 
-    monkeypatch.setattr(writer, "FORMATS", {"flv": make})
+    monkeypatch.setattr(writer, "FORMATS", fake_formats(flv=make))
     with server.start("slow", tmp_path) as slow, server.start("fast", tmp_path) as fast:
         feed = feed_of(TAGS * 50)
         slow.sendall(feed[: READ_BYTES // 10])
@@ -138,20 +140,51 @@ def made_when_opened(server, made, name):
     return made[name]
 
 
-def test_a_file_that_fails_ends_its_feed_and_no_other(server, tmp_path, monkeypatch):
-    fault = OSError(errno.ENOSPC, "No space left on device")
-    monkeypatch.setattr(writer, "FORMATS", {"bad": lambda path: FakeMuxer(path, room=5, fault=fault), "flv": FakeMuxer})
-    with server.start("full", tmp_path, "bad") as full, server.start("well", tmp_path) as well:
-        well.sendall(feed_of(TAGS[:50]))
-        full.sendall(feed_of(TAGS))
-        assert server.wait(Failed, "full").errno == errno.ENOSPC
-        server.wait(Ended, "full")
-        with pytest.raises(OSError, match=r"Broken pipe|reset"):
-            full.sendall(bytes(10))
+def test_a_format_that_fails_goes_on_with_the_next_grant_and_its_feed_is_read_meanwhile(server, tmp_path, monkeypatch):
+    made = []
 
-        well.sendall(feed_of(TAGS[50:])[13:])
-        well.close()
-        assert server.wait(Closed, "well").feed_bytes == len(feed_of(TAGS))
+    def make(path):
+        fault = OSError(errno.ENOSPC, "No space left on device")
+        made.append(FakeMuxer(path) if made else FakeMuxer(path, room=5, fault=fault))
+        return made[-1]
+
+    monkeypatch.setattr(writer, "FORMATS", fake_formats(flv=make))
+    with server.start("r", tmp_path) as feed:
+        feed.sendall(feed_of(TAGS))
+        assert server.wait(Failed, "r").errno == errno.ENOSPC
+        feed.sendall(feed_of(TAGS * 10)[13:])
+        grant = MayOpen("r", 1, "flv", Grant("second", str(tmp_path / "second.flv")))
+        protocol.send(server.control, protocol.encode(grant))
+        feed.sendall(feed_of(TAGS * 30)[13:])
+    assert server.wait(Closed, "r").file_id == "second"
+    server.wait(Ended, "r")
+    assert made[1].tags
+
+
+def test_all_recordings_together_keep_no_more_than_the_workers_memory(tmp_path, monkeypatch):
+    muxers = []
+
+    def make(path):
+        muxers.append(FakeMuxer(path))
+        muxers[-1].gate.clear()
+        return muxers[-1]
+
+    monkeypatch.setattr(writer, "FORMATS", fake_formats(flv=make))
+    ours, theirs = protocol.socketpair()
+    worker = Worker(theirs, queue_bytes=QUEUE_BYTES, memory_bytes=QUEUE_BYTES, report_interval_s=0.0)
+    thread = threading.Thread(target=worker.run)
+    thread.start()
+    with ours:
+        server = Server(ours)
+        feeds = [server.start(str(number), tmp_path) for number in range(4)]
+        taken = [send_until_full(feed, feed_of(TAGS * 100)) for feed in feeds]
+        in_kernel = sum(2 * feed.getsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF) for feed in feeds)
+        assert sum(taken) < QUEUE_BYTES + 8 * READ_BYTES + in_kernel
+        for muxer in muxers:
+            muxer.gate.set()
+        for feed in feeds:
+            feed.close()
+    thread.join()
 
 
 def test_the_end_of_the_server_lets_every_file_be_finished(process, tmp_path):

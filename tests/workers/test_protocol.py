@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 
 from muxers import base
+from muxers.formats import FORMATS
 from rtmpd.errors import UsageError
 from rtmpd.workers import protocol
 
@@ -18,14 +19,24 @@ FACTS = dataclasses.asdict(
         "/x.flv", "flv", 1, 2, 3, 4, 5, 6, (base.TrackFacts("video", 0, "avc1", 64, 48),), 0, 0, 0, 0, empty=False
     )
 )
+FACTS_IN_JSON = {**FACTS, "tracks": [dict(track) for track in FACTS["tracks"]]}
+GRANT = protocol.Grant("f1", "/data/é/x.flv")
 PACKETS = [
-    protocol.Start("id", 1, (protocol.Output("flv", "/data/é/x.flv"), protocol.Output("mp4", "/data/x.mp4"))),
+    protocol.Start(
+        "id",
+        1,
+        (protocol.Output("flv", (GRANT, protocol.Grant("f2", "/y"))), protocol.Output("hls", (), 1, 2, 3, "ts")),
+    ),
+    protocol.MayOpen("id", 1, "hls", protocol.Grant("f3", "/z", resume=True)),
+    protocol.Job(7, "repair", "flv", "/data/x.flv"),
     protocol.Ready(),
-    protocol.Opened("id", 1, "flv", "/data/x.flv"),
+    protocol.Opened("id", 1, "flv", "f1"),
     protocol.Written("id", 1, 2**40, 5),
-    protocol.Closed("id", 1, "flv", 9, {**FACTS, "tracks": [dict(track) for track in FACTS["tracks"]]}),
-    protocol.Failed("id", 1, "flv", 9, "No space left on device", 28, None),
+    protocol.Closed("id", 1, "flv", "f1", FACTS_IN_JSON),
+    protocol.Failed("id", 1, "flv", "f1", "No space left on device", 28, None),
     protocol.Ended("id", 1),
+    protocol.JobDone(7, "done", facts=FACTS_IN_JSON),
+    protocol.Health(2**30, 5),
 ]
 
 
@@ -91,7 +102,8 @@ def test_a_side_that_dies_without_reading_is_an_end_not_an_error(ends):
 
 
 def test_a_path_as_long_as_the_system_allows_fits_for_every_format():
-    outputs = tuple(protocol.Output(name, "/" + "\0" * 4094) for name in ("flv", "mp4"))
+    grants = (protocol.Grant("0" * 16, "/" + "é" * 2047), protocol.Grant("0" * 16, "/" + "\udc80" * 1364))
+    outputs = tuple(protocol.Output(name, grants) for name in FORMATS)
 
     assert protocol.decode(protocol.encode(protocol.Start("id", 1, outputs))).outputs == outputs
 

@@ -1,235 +1,336 @@
-"""The recorder: which streams are recorded, and that nothing is missing when a worker dies."""
+"""The recorder: which streams are recorded, what the index and the outbox say of their files, and how it stops."""
 
 from __future__ import annotations
 
 import asyncio
-import gc
-import os
-import socket
+import errno
+import json
 from pathlib import Path
 
 import pytest
-import structlog
 
 from rtmpd.config import validate
-from rtmpd.live.log import Log
-from rtmpd.net.fanout import FanOut, Pace
-from rtmpd.net.poller import Poller
-from rtmpd.wire.flv import TagReader
-from rtmpd.workers import recorder as recorder_module
-from rtmpd.workers.recorder import Recorder
-from rtmpd.workers.recording import Recording, RecordingEnded, RecordingFailed, WorkerDied
-from tests.helpers.live import inter_frame, key_frame, new_registry, publish_to, video_header
-
-
-class FakeSupervisor:
-    """Hands out feeds and keeps their other ends."""
-
-    def __init__(self, on_event):
-        self.on_event = on_event
-        self.recordings = []
-        self.stopped = False
-
-    def start_recording(self, request):
-        ours, theirs = socket.socketpair()
-        ours.setblocking(False)
-        theirs.setblocking(False)
-        recording = Recording(request, ours, 0)
-        self.recordings.append((recording, theirs))
-        return recording
-
-    async def start(self):
-        pass
-
-    async def stop(self, timeout_s):
-        self.stopped = True
-        return ()
-
-    def received(self, index):
-        data = bytearray()
-        try:
-            while part := self.recordings[index][1].recv(1 << 20):
-                data += part
-        except BlockingIOError:
-            pass
-        return bytes(data)
-
-
-class Studio:
-    def __init__(self, monkeypatch, tmp_path, **app):
-        monkeypatch.setattr(recorder_module, "Supervisor", FakeSupervisor)
-        loop = asyncio.get_running_loop()
-        self.poller = Poller(loop, 0.005)
-        self.fanout = FanOut(loop, self.poller, Pace())
-        self.registry = new_registry()
-        self.lines = []
-        log = structlog.wrap_logger(
-            None, processors=[self._keep], wrapper_class=structlog.make_filtering_bound_logger(0)
-        )
-        config = validate({"apps": {"live": {"record": "auto"} | app}})
-        self.recorder = Recorder(tmp_path, config.apps, 10.0, self.fanout, self.poller, log)
-        self.registry.observers.append(self.recorder)
-        self.supervisor = self.recorder.supervisor
-
-    def _keep(self, _logger, method, event):
-        self.lines.append((method, event))
-        raise structlog.DropEvent
-
-    def send(self, publication, *messages):
-        for message in messages:
-            publication.append(message, asyncio.get_running_loop().time())
-        self.fanout.mark(publication.stream.logs)
-
-    async def settle(self):
-        for _ in range(5):
-            await asyncio.sleep(0.002)
-
-    def close(self):
-        self.poller.close()
-        for recording, theirs in self.supervisor.recordings:
-            recording.finish()
-            theirs.close()
+from rtmpd.errors import StartError, StoreError
+from rtmpd.workers.feeds import FeedEnded, FeedProgress, FileClosed, FileFailed, FileOpened, WorkerDied
+from rtmpd.workers.stream_recorder import Phase
+from tests.helpers.played_workers import FULL, file_facts
+from tests.helpers.studio import Rig, rows_of
 
 
 @pytest.fixture
-async def studio(monkeypatch, tmp_path):
-    studio = Studio(monkeypatch, tmp_path)
-    yield studio
-    studio.close()
+async def rig(tmp_path):
+    rig = await Rig.open(tmp_path)
+    yield rig
+    await rig.close()
 
 
-def frames(data):
-    return [(tag.timestamp_ms, tag.body[:2]) for tag in TagReader().feed(data)]
+async def start(rig, kinds="k.", name="s"):
+    publication = rig.publish(name)
+    rig.send(publication, kinds)
+    await rig.settle()
+    rig.worker.write()
+    await rig.settle()
+    return publication
 
 
-async def test_published_stream_is_fed_from_its_first_message_to_its_last(studio):
-    publication = publish_to(studio.registry)
-    studio.send(publication, video_header(), key_frame(0), inter_frame(40))
-    studio.registry.unpublish(publication, "done", None)
+async def test_an_application_that_says_auto_is_recorded_and_its_directory_is_made(rig):
+    await start(rig)
 
-    assert frames(studio.supervisor.received(0)) == [(0, b"\x17\0"), (0, b"\x17\1"), (40, b"\x27\1")]
-    assert studio.supervisor.recordings[0][0].feed.fileno() < 0
-
-
-async def test_manual_application_is_not_recorded(monkeypatch, tmp_path):
-    studio = Studio(monkeypatch, tmp_path, record="manual")
-    publish_to(studio.registry)
-
-    assert studio.supervisor.recordings == []
-    studio.close()
+    assert rig.directory.is_dir()
+    assert rig.supervisor.started
+    (file,) = [file for file in await rig.files() if file.state == "open"]
+    assert [file.path] == rig.on_disk()
+    assert rig.said("recording started")[0]["path"] == str(rig.directory / file.path)
 
 
-async def test_recording_goes_on_over_a_publisher_that_returns(studio):
-    publication = publish_to(studio.registry)
-    studio.send(publication, video_header(), key_frame(0))
-    studio.registry.unpublish(publication, "lost", 1e9)
-    again = publish_to(studio.registry)
-    studio.send(again, video_header(), key_frame(0))
-    await studio.settle()
+async def test_manual_applications_and_those_that_are_gone_from_the_configuration_are_not_recorded(tmp_path):
+    rig = await Rig.open(tmp_path, record="manual")
+    rig.publish()
+    rig.recorder.apps = {}
+    rig.publish("t")
+    await rig.settle()
 
-    assert len(studio.supervisor.recordings) == 1
-    times = [time for time, _ in frames(studio.supervisor.received(0))]
-    assert times == sorted(times)
+    assert rig.supervisor.workers == []
+    await rig.close()
 
 
-def assert_below(path, directory):
-    assert Path(os.path.normpath(path)).is_relative_to(directory)
+@pytest.mark.parametrize("name", ["../../x", "a/b", "..", "\N{SNOWMAN}", "x" * 300])
+async def test_files_lie_in_the_recordings_directory_whatever_the_stream_is_called(rig, name):
+    await start(rig, name=name)
+
+    (path,) = rig.on_disk()
+    assert (rig.directory / path).resolve().is_relative_to(rig.directory)
+    assert Path(path).suffix == ".flv"
 
 
-async def test_file_lies_in_the_recordings_folder_under_the_streams_name(studio, tmp_path):
-    publish_to(studio.registry, name="../../x")
-    (output,) = studio.supervisor.recordings[0][0].request.outputs
+async def test_a_complete_file_is_in_the_index_and_owed_with_what_it_holds(rig):
+    publication = await start(rig, "k..")
+    await rig.stop_recording(publication)
 
-    assert_below(output.path, tmp_path)
-    assert Path(output.path).suffix == ".flv"
-
-
-async def test_dead_workers_recording_goes_on_at_the_key_frame_before_what_was_confirmed(studio):
-    publication = publish_to(studio.registry)
-    studio.send(publication, video_header(), key_frame(0), inter_frame(40))
-    await studio.settle()
-    old = studio.supervisor.recordings[0][0]
-    first = studio.supervisor.received(0)
-    studio.send(publication, key_frame(1000), inter_frame(1040))
-    await studio.settle()
-    first += studio.supervisor.received(0)
-    confirmed = len(first)
-    studio.send(publication, inter_frame(1080), key_frame(2000))
-    await studio.settle()
-    old.feed_bytes = confirmed
-    studio.supervisor.on_event(WorkerDied(1, "killed by signal 9", (old,)))
-    studio.send(publication, inter_frame(2040))
-    await studio.settle()
-
-    new = studio.supervisor.recordings[1][0]
-    assert new.request.recording_id == old.request.recording_id
-    assert new.request.sequence == 2
-    assert [time for time, _ in frames(studio.supervisor.received(1))] == [1000, 1000, 1040, 1080, 2000, 2040]
-    assert old.feed.fileno() < 0
+    (file,) = await rig.files()
+    (body,) = map(json.loads, await rig.owed(100))
+    assert (file.state, file.size_bytes, file.duration_ms, file.video_frames) == ("closed", 12, 120, 3)
+    assert file.end_at == pytest.approx(file.start_at + 0.12)
+    assert (body["file_id"], body["file_size"], body["path"]) == (file.file_id, 12, file.path)
+    assert rig.said("recording closed")[0]["size_bytes"] == 12
 
 
-async def test_worker_that_dies_after_the_streams_end_leaves_nothing_out_either(studio):
-    publication = publish_to(studio.registry)
-    studio.send(publication, video_header(), key_frame(0), inter_frame(40))
-    studio.registry.unpublish(publication, "done", None)
-    old = studio.supervisor.recordings[0][0]
-    studio.supervisor.on_event(WorkerDied(1, "killed by signal 9", (old,)))
+async def test_an_empty_file_leaves_no_row_and_is_owed_to_nobody(rig):
+    publication = rig.publish()
+    await rig.settle()
+    rig.worker.write()
+    await rig.stop_recording(publication)
 
-    assert [time for time, _ in frames(studio.supervisor.received(1))] == [0, 0, 40]
-    assert studio.supervisor.recordings[1][0].feed.fileno() < 0
-
-
-async def test_log_of_a_recorded_stream_is_freed_with_its_recording_without_the_collector(studio):
-    gc.collect()
-    gc.disable()
-    try:
-        before = sum(type(each) is Log for each in gc.get_objects())
-        publication = publish_to(studio.registry)
-        studio.send(publication, video_header(), key_frame(0))
-        studio.registry.unpublish(publication, "done", None)
-        recording = studio.supervisor.recordings[0][0]
-        studio.supervisor.on_event(RecordingEnded(recording))
-        del publication, recording
-        await studio.settle()
-        after = sum(type(each) is Log for each in gc.get_objects())
-    finally:
-        gc.enable()
-
-    assert after == before
+    assert await rig.files() == []
+    assert rig.on_disk() == []
+    assert await rig.owed(100) == []
+    assert len(await rig.owed(332)) == 1
 
 
-async def test_recording_that_failed_ends_alone_and_the_stream_goes_on(studio):
-    publication = publish_to(studio.registry)
-    studio.send(publication, video_header(), key_frame(0))
-    recording = studio.supervisor.recordings[0][0]
-    studio.supervisor.on_event(RecordingFailed(recording, "flv", "No space left on device", 28, 13, None))
-    studio.supervisor.on_event(RecordingEnded(recording))
-    studio.send(publication, inter_frame(40))
-    await studio.settle()
+async def test_a_file_that_fails_is_told_and_repaired_and_the_recording_goes_on(rig):
+    publication = await start(rig)
+    rig.worker.fail()
+    numbers = rig.send(publication, "k")
+    await rig.pass_time(1)
+    await rig.stop_recording(publication)
 
-    assert [event["reason"] for method, event in studio.lines if method == "error"] == ["No space left on device"]
+    failed, good = await rig.files()
+    assert (failed.fault, good.fault) == (str(FULL), None)
+    assert rig.frames(good.path) == numbers
+    assert rig.workshop.jobs == [("repair", rig.directory / failed.path)]
+    assert [json.loads(body)["record_event"] for body in await rig.owed(332)] == ["record_error", "record_ended"]
+    assert [json.loads(body)["file_id"] for body in await rig.owed(100)] == [failed.file_id, good.file_id]
+
+
+async def test_a_file_that_cannot_be_made_leaves_no_row(rig):
+    publication = rig.publish()
+    rig.send(publication)
+    await rig.settle()
+    rig.worker.open(error=OSError(errno.EACCES, "Permission denied"))
+    rig.worker.write()
+    await rig.settle()
+
+    assert [(file.sequence, file.state) for file in await rig.files()] == [(2, "open")]
+    assert rig.said("recording failed")[0]["reason"] == "[Errno 13] Permission denied"
+
+
+async def test_a_recording_ends_after_the_repair_of_its_files_and_says_so_last(tmp_path):
+    rig = await Rig.open(tmp_path, resume_s=0)
+    publication = await start(rig)
+    rig.workshop.gate.clear()
+    rig.supervisor.die(rig.worker)
+    await rig.settle()
+    await rig.stop_recording(publication)
+    assert list((await rig.recordings()).values()) == ["running"]
+
+    rig.workshop.gate.set()
+    await rig.settle()
+
+    kinds = await rig.select("SELECT event_type FROM outbox ORDER BY number")
+    assert [kind for (kind,) in kinds] == [100, 100, 332]
+    assert list((await rig.recordings()).values()) == ["ended"]
+    assert rig.said("media worker died")[0]["reason"] == "killed by signal 9"
+    await rig.close()
+
+
+async def test_a_request_records_beside_the_configuration_and_ends_alone(rig):
+    publication = await start(rig, "k")
+    requested = rig.record(publication, task_id="t", tags=("a",))
+    await rig.settle()
+    numbers = rig.send(publication, ".k")
+    await rig.settle()
+    requested.finish()
+    await rig.settle()
+    rig.worker.finish()
+    await rig.settle()
+
+    (file,) = await rig.files(task_id="t")
+    assert rig.frames(file.path)[1:] == numbers
+    assert sorted((await rig.recordings()).values()) == ["ended", "running"]
+    (body,) = map(json.loads, await rig.owed(100))
+    assert body["task_id"] == "t"
+
+    rig.send(publication, ".")
+    await rig.stop_recording(publication)
+    assert len(await rig.files()) == 2
+    assert len(rig.frames((await rig.files(state="closed"))[0].path)) == 4
+
+
+async def test_a_request_is_no_reason_not_to_record_what_the_configuration_says(tmp_path):
+    rig = await Rig.open(tmp_path, record="manual")
+    publication = rig.publish()
+    rig.record(publication)
+    await rig.settle()
+    rig.end(publication)
+    rig.recorder.apps = validate({"apps": {"live": {"record": "auto"}}}).apps
+    rig.publish()
+    await rig.settle()
+
+    assert [each.plan.origin for each in rig.recorder.recordings] == ["manual", "auto"]
+    await rig.close()
+
+
+async def test_both_recordings_of_a_stream_wait_for_its_publisher(rig):
+    publication = await start(rig)
+    rig.record(publication)
+    await rig.settle()
+    rig.end(publication)
+    await rig.settle()
+    again = rig.publish()
+    await rig.settle()
+
+    assert [each.phase for each in rig.recorder.recordings] == [Phase.RUNNING, Phase.RUNNING]
+    assert len(rig.supervisor.workers) == 2
+    assert again.current
+
+
+async def test_a_publisher_that_comes_while_the_last_recording_still_ends_gets_another_one(tmp_path):
+    rig = await Rig.open(tmp_path, resume_s=0)
+    publication = await start(rig)
+    rig.end(publication)
+    await rig.settle()
+    again = rig.publish()
+    numbers = rig.send(again, "k")
+    await rig.settle()
+    await rig.stop_recording(again)
+
+    assert len(await rig.recordings()) == 2
+    assert numbers in [rig.frames(file.path) for file in await rig.files()]
+    await rig.close()
+
+
+async def test_an_mp4_is_owed_after_its_index_was_moved_with_the_size_it_has_then(tmp_path):
+    rig = await Rig.open(tmp_path, record_formats="mp4", record_faststart=True)
+    rig.workshop.gate.clear()
+    publication = await start(rig)
+    rig.worker.close("mp4")
+    await rig.settle()
+    assert await rig.owed(100) == []
+    (path,) = rig.on_disk()
+    (rig.directory / path).write_bytes(bytes(100))
+    rig.workshop.gate.set()
+    await rig.settle()
+
+    assert rig.workshop.jobs == [("faststart", rig.directory / path)]
+    (body,) = map(json.loads, await rig.owed(100))
+    assert body["file_size"] == 100
     assert publication.current
-    assert len(publication.stream.flv_log().cursors) == 0
+    await rig.close()
 
 
-async def test_worker_that_closes_its_end_is_let_go_of_without_a_fuss(studio):
-    publication = publish_to(studio.registry)
-    studio.send(publication, video_header(), key_frame(0))
-    studio.supervisor.recordings[0][1].close()
-    await studio.settle()
-    studio.send(publication, inter_frame(40))
-    await studio.settle()
+async def test_events_of_recordings_that_are_gone_are_ignored(rig):
+    publication = await start(rig)
+    feed = rig.worker.feed
+    (granted, _) = feed.request.outputs[0].grants
+    await rig.stop_recording(publication)
+    before = await rig.files()
+    for event in (
+        FileOpened(feed, "flv", granted.file_id),
+        FileClosed(feed, "flv", granted.file_id, file_facts()),
+        FileFailed(feed, "flv", granted.file_id, "late", 0, None),
+        FeedProgress(feed),
+        FeedEnded(feed),
+        WorkerDied(1, "late", (feed,)),
+    ):
+        rig.recorder.on_event(event)
+    await rig.settle()
 
-    assert len(publication.stream.flv_log().cursors) == 0
+    assert await rig.files() == before
+    assert len(await rig.owed(332)) == 1
 
 
-async def test_stop_waits_until_every_recording_has_ended(studio):
-    publication = publish_to(studio.registry)
-    studio.send(publication, video_header(), key_frame(0))
-    stopping = asyncio.ensure_future(studio.recorder.stop(5.0))
-    await studio.settle()
-    assert not studio.supervisor.stopped
-    studio.supervisor.on_event(RecordingEnded(studio.supervisor.recordings[0][0]))
+async def test_stop_waits_until_every_recording_is_complete_and_in_the_index(tmp_path):
+    rig = await Rig.open(tmp_path, resume_s=0)
+    publication = await start(rig)
+    stopping = asyncio.ensure_future(rig.recorder.stop(5.0))
+    await rig.settle()
+    assert not rig.supervisor.stopped
+    rig.worker.finish()
     await stopping
 
-    assert studio.supervisor.stopped
+    assert rig.supervisor.stopped
+    assert rig.workshop.stopped
+    assert [file.state for file in await rig.files()] == ["closed"]
+    assert list((await rig.recordings()).values()) == ["ended"]
+    assert publication.current
+    await rig.close()
+
+
+async def test_a_recording_that_may_be_resumed_waits_over_the_stop_and_is_not_called_ended(rig):
+    await start(rig)
+    await rig.stop()
+
+    rows = rows_of(rig.database.path)
+    assert [(row["state"], row["waiting_since"] is not None) for row in rows["recordings"]] == [("waiting", True)]
+    assert [row["event_type"] for row in rows["outbox"]] == [100]
+
+
+async def test_stop_does_not_wait_for_repairs(rig):
+    await start(rig)
+    rig.workshop.gate.clear()
+    rig.supervisor.die(rig.worker)
+    await rig.settle()
+    await rig.stop()
+
+    assert rig.said("recordings were cut off") == []
+    assert [row["state"] for row in rows_of(rig.database.path)["files"]] == ["open", "reserved", "closed"]
+
+
+async def test_stop_gives_up_on_a_database_that_takes_nothing(rig):
+    rig.hold_database()
+    publication = rig.publish()
+    rig.send(publication)
+    await rig.recorder.stop(0.02)
+    rig.release_database()
+    await rig.settle()
+
+    assert [values["event"] for level, values in rig.lines if level != "info"] == [
+        "recordings were cut off",
+        "index behind",
+    ]
+    assert rig.supervisor.workers == []
+
+
+async def test_stop_gives_up_on_a_worker_that_hangs_and_leaves_its_files_to_the_next_server(rig):
+    await start(rig)
+    rig.supervisor.finishes_at_stop = False
+    await rig.recorder.stop(0.02)
+
+    assert len(rig.said("recording not finished")) == 1
+    assert [file.state for file in await rig.files()] == ["open", "reserved"]
+    assert list((await rig.recordings()).values()) == ["running"]
+
+
+async def test_a_worker_that_dies_while_its_recording_is_stopped_is_replaced_for_what_is_left(rig):
+    publication = rig.publish()
+    numbers = rig.send(publication, "k.")
+    await rig.settle()
+    stopping = asyncio.ensure_future(rig.recorder.stop(5.0))
+    await rig.settle()
+    rig.supervisor.die(rig.worker)
+    await rig.settle()
+    rig.worker.finish()
+    await stopping
+
+    assert [rig.frames(path) for path in rig.on_disk()] == [numbers]
+
+
+async def test_nothing_runs_after_a_start_that_could_not_read_the_index(rig, monkeypatch):
+    def unfinished():
+        raise StoreError("damaged")
+
+    monkeypatch.setattr(rig.index, "unfinished", unfinished)
+    rig.supervisor.started = False
+    with pytest.raises(StoreError):
+        await rig.recorder.start()
+
+    assert not rig.supervisor.started
+
+
+async def test_a_worker_that_cannot_be_started_is_said_at_the_start(rig, monkeypatch):
+    async def start():
+        raise StartError("no worker")
+
+    monkeypatch.setattr(rig.supervisor, "start", start)
+    with pytest.raises(StartError):
+        await rig.recorder.start()

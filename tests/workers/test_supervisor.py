@@ -13,19 +13,19 @@ from pathlib import Path
 
 import pytest
 
-from rtmpd.errors import StartError, UsageError
+from rtmpd.errors import Overloaded, StartError, UsageError
 from rtmpd.workers import child, supervisor
-from rtmpd.workers.recording import (
-    OutputRequest,
-    RecordingClosed,
-    RecordingEnded,
-    RecordingFailed,
-    RecordingProgress,
-    RecordingRequest,
-    RecordingStarted,
-    RecordingState,
+from rtmpd.workers.feeds import (
+    FeedEnded,
+    FeedProgress,
+    FeedRequest,
+    FeedState,
+    FileClosed,
+    FileFailed,
+    FileOpened,
     WorkerDied,
 )
+from rtmpd.workers.protocol import Grant, Output
 from rtmpd.workers.supervisor import Supervisor
 from tests.helpers.footage import demux, feed_of, footage, relative, tags_of
 
@@ -46,11 +46,11 @@ class Server:
         self.changed.set()
 
     def start(self, name="r", sequence=1, file_format="flv"):
-        output = OutputRequest(file_format, self.folder / f"{name}-{sequence}.{file_format}")
-        return self.supervisor.start_recording(RecordingRequest(name, sequence, (output,)))
+        path = self.folder / f"{name}-{sequence}.{file_format}"
+        return self.supervisor.start_feed(FeedRequest(name, sequence, (output(path, file_format),)))
 
     def of(self, kind, recording=None):
-        return [e for e in self.events if isinstance(e, kind) and (recording is None or e.recording is recording)]
+        return [e for e in self.events if isinstance(e, kind) and (recording is None or e.feed is recording)]
 
     async def until(self, condition):
         async with asyncio.timeout(20):
@@ -58,9 +58,20 @@ class Server:
                 self.changed.clear()
                 await self.changed.wait()
 
+    async def until_true(self, condition):
+        """Wait for what no event tells."""
+        async with asyncio.timeout(20):
+            while not condition():
+                await asyncio.sleep(0.01)
+
     async def wait(self, kind, recording=None):
         await self.until(lambda: self.of(kind, recording))
         return self.of(kind, recording)[-1]
+
+
+def output(path, file_format="flv"):
+    """One that may open one file, whose id is its name."""
+    return Output(file_format, (Grant(path.name, str(path)),))
 
 
 def open_descriptors():
@@ -83,7 +94,7 @@ async def server(tmp_path):
 
 
 async def send(recording, data):
-    await asyncio.get_running_loop().sock_sendall(recording.feed, data)
+    await asyncio.get_running_loop().sock_sendall(recording.socket, data)
 
 
 def kill(server):
@@ -96,20 +107,20 @@ async def test_a_recording_from_start_to_end(server, tmp_path):
     feed = feed_of(tags_of(source))
 
     recording = server.start()
-    assert recording.state is RecordingState.STARTING
+    assert recording.state is FeedState.STARTING
     await send(recording, feed)
     recording.finish()
-    await server.wait(RecordingEnded, recording)
+    await server.wait(FeedEnded, recording)
 
-    kinds = [type(event) for event in server.events if not isinstance(event, RecordingProgress)]
-    assert kinds == [RecordingStarted, RecordingClosed, RecordingEnded]
-    assert server.of(RecordingStarted)[0].path == tmp_path / "r-1.flv"
-    assert server.of(RecordingClosed)[0].facts["size_bytes"] == (tmp_path / "r-1.flv").stat().st_size
+    kinds = [type(event) for event in server.events if not isinstance(event, FeedProgress)]
+    assert kinds == [FileOpened, FileClosed, FeedEnded]
+    assert server.of(FileOpened)[0].file_id == server.of(FileClosed)[0].file_id == "r-1.flv"
+    assert server.of(FileClosed)[0].facts["size_bytes"] == (tmp_path / "r-1.flv").stat().st_size
     assert recording.feed_bytes == len(feed)
-    assert recording.state is RecordingState.ENDED
+    assert recording.state is FeedState.ENDED
     assert not recording.active
-    assert not recording.open_paths
-    assert server.supervisor.recordings == ()
+    assert not recording.open_files
+    assert server.supervisor.feeds == ()
     assert relative(demux(tmp_path / "r-1.flv")) == relative(demux(source))
 
 
@@ -120,8 +131,8 @@ async def test_progress_confirms_whole_tags(server):
     await send(recording, feed_of(tags)[:-1])
     await server.until(lambda: recording.feed_bytes == len(feed_of(tags[:-1])))
 
-    assert recording.state is RecordingState.RUNNING
-    assert list(recording.open_paths) == ["flv"]
+    assert recording.state is FeedState.RUNNING
+    assert recording.open_files == {"flv": "r-1.flv"}
 
 
 async def test_a_dead_worker_is_replaced_and_its_recordings_go_on_without_a_hole(server, tmp_path):
@@ -139,13 +150,13 @@ async def test_a_dead_worker_is_replaced_and_its_recordings_go_on_without_a_hole
     old.finish()
 
     assert died == WorkerDied(pid, "killed by signal 9", (old,))
-    assert old.state is RecordingState.LOST
+    assert old.state is FeedState.LOST
     headers = tags[:3]
     key = max(n for n in range(half) if tags[n].type_id == 9 and tags[n].body[:2] == b"\x17\x01")
     assert len(feed_of(tags[:key])) < old.feed_bytes
     await send(again[0], feed_of(headers + tags[key:]))
     again[0].finish()
-    await server.wait(RecordingEnded, again[0])
+    await server.wait(FeedEnded, again[0])
 
     first, second = (tags_of((tmp_path / f"r-{sequence}.flv").read_bytes()) for sequence in (1, 2))
     assert [tag.body for tag in first[1:]] == [tag.body for tag in tags[1:half]]
@@ -171,7 +182,7 @@ async def test_a_worker_that_keeps_dying_is_replaced_after_a_pause_in_which_feed
     await send(recording, feed_of(tags_of(footage())))
     recording.finish()
 
-    assert not (await server.wait(RecordingClosed, recording)).facts["empty"]
+    assert not (await server.wait(FileClosed, recording)).facts["empty"]
 
 
 def test_pauses_grow_to_a_bound():
@@ -201,7 +212,7 @@ async def test_no_process_to_be_had_means_another_try_later(server, monkeypatch)
 
     recording = server.start()
     recording.finish()
-    await server.wait(RecordingEnded, recording)
+    await server.wait(FeedEnded, recording)
     assert not refusals
 
 
@@ -211,30 +222,71 @@ async def test_a_full_disk_fails_its_recording_with_the_error_number(server, tmp
     await send(small, feed_of(tags_of(footage())))
     await send(large, feed_of(tags_of(footage(seconds=10))))
 
-    failed = await server.wait(RecordingFailed, large)
-    await server.wait(RecordingEnded, large)
+    failed = await server.wait(FileFailed, large)
     large.finish()
+    await server.wait(FeedEnded, large)
     small.finish()
-    closed = await server.wait(RecordingClosed, small)
+    closed = await server.wait(FileClosed, small)
 
     assert failed.errno == errno.EFBIG
     assert failed.facts["size_bytes"] == (tmp_path / "large-1.flv").stat().st_size
-    assert 0 < failed.feed_bytes < len(feed_of(tags_of(footage(seconds=10))))
     assert demux(tmp_path / "large-1.flv")
     assert not closed.facts["empty"]
 
 
-async def test_two_recordings_never_write_one_file(server, tmp_path):
-    output = OutputRequest("flv", tmp_path / "same.flv")
-    recordings = [server.supervisor.start_recording(RecordingRequest(name, 1, (output,))) for name in "abc"]
-    for recording in recordings:
-        await send(recording, feed_of(tags_of(footage())))
-        recording.finish()
-        await server.wait(RecordingClosed, recording)
+async def test_two_feeds_never_write_one_file(server, tmp_path):
+    path = tmp_path / "same.flv"
+    first, second = (server.supervisor.start_feed(FeedRequest(name, 1, (output(path),))) for name in "ab")
+    for feed in (first, second):
+        await send(feed, feed_of(tags_of(footage())))
+        feed.finish()
+        await server.wait(FeedEnded, feed)
 
-    assert {event.path.name for event in server.of(RecordingStarted)} == {"same.flv", "same~2.flv", "same~3.flv"}
-    for event in server.of(RecordingStarted):
-        assert relative(demux(event.path)) == relative(demux(footage()))
+    assert server.of(FileFailed, second)[0].errno == errno.EEXIST
+    assert relative(demux(path)) == relative(demux(footage()))
+
+
+async def test_a_grant_lets_a_format_go_on_that_has_no_file(server, tmp_path):
+    (tmp_path / "r-1.flv").write_bytes(b"mine")
+    feed = server.start()
+    tags = tags_of(footage())
+    await send(feed, feed_of(tags))
+    await server.wait(FileFailed, feed)
+
+    server.supervisor.grant(feed, "flv", Grant("other", str(tmp_path / "other.flv")))
+    await server.until(lambda: not feed.queued_bytes)
+    await send(feed, feed_of(tags)[13:])
+    feed.finish()
+    await server.wait(FeedEnded, feed)
+
+    assert [event.file_id for event in server.of(FileClosed)] == ["other"]
+    assert demux(tmp_path / "other.flv")
+    server.supervisor.grant(feed, "flv", Grant("late", str(tmp_path / "late.flv")))
+
+
+async def test_workers_say_how_much_memory_they_have(server):
+    await server.until_true(lambda: server.supervisor.health[0].resident_bytes > 1_000_000)
+
+    assert server.supervisor.health[0].queued_bytes == 0
+
+
+async def test_feeds_go_to_the_worker_with_the_most_room_and_none_where_there_is_none(tmp_path):
+    room = 3 * supervisor.FEED_MEMORY_BYTES
+    server = Server(tmp_path, worker_count=2, memory_bytes=room)
+    await server.supervisor.start()
+
+    def start(name, memory_bytes):
+        request = FeedRequest(name, 1, (output(tmp_path / name),), memory_bytes)
+        return server.supervisor.start_feed(request)
+
+    assert [start("large", supervisor.FEED_MEMORY_BYTES).worker, start("a", 0).worker, start("b", 0).worker] == [
+        0,
+        1,
+        1,
+    ]
+    with pytest.raises(Overloaded, match=r"workers\.memory_bytes"):
+        start("too large", supervisor.FEED_MEMORY_BYTES)
+    await server.supervisor.stop(20)
 
 
 async def test_stop_finishes_what_is_open(tmp_path):
@@ -247,8 +299,8 @@ async def test_stop_finishes_what_is_open(tmp_path):
     assert await server.supervisor.stop(20) == ()
 
     assert {recording.worker for recording in recordings} == {0, 1}
-    assert all(recording.state is RecordingState.ENDED for recording in recordings)
-    assert len(server.of(RecordingClosed)) == 6
+    assert all(recording.state is FeedState.ENDED for recording in recordings)
+    assert len(server.of(FileClosed)) == 6
     for number in range(6):
         assert relative(demux(tmp_path / f"r{number}-1.flv")) == relative(demux(footage()))
     with pytest.raises(UsageError, match="between start"):
@@ -266,7 +318,7 @@ async def test_stop_kills_a_worker_that_hangs_and_names_its_recordings(tmp_path)
 
     assert await server.supervisor.stop(0.1) == (recording,)
 
-    assert recording.state is RecordingState.LOST
+    assert recording.state is FeedState.LOST
     assert server.supervisor.pids == (None,)
     assert gone(pid)
     assert demux(tmp_path / "r-1.flv")
@@ -283,7 +335,7 @@ async def test_stop_while_a_worker_waits_for_its_replacement_finishes_its_feeds(
 
     assert await server.supervisor.stop(20) == ()
 
-    assert not server.of(RecordingClosed, recording)[0].facts["empty"]
+    assert not server.of(FileClosed, recording)[0].facts["empty"]
 
 
 async def test_a_worker_that_dies_while_stopping_is_not_replaced(tmp_path):
@@ -347,16 +399,16 @@ async def test_a_worker_that_cannot_run_is_said_at_the_start(tmp_path, monkeypat
 
 
 async def test_requests_that_cannot_be_are_refused(server, tmp_path):
-    good = OutputRequest("flv", tmp_path / "x.flv")
+    good = output(tmp_path / "x.flv")
     recording = server.start("r")
     for request, reason in [
-        (RecordingRequest("r", 1, (good,)), "running already"),
-        (RecordingRequest("s", 1, ()), "one output"),
-        (RecordingRequest("s", 1, (good, good)), "one output"),
-        (RecordingRequest("s", 1, (OutputRequest("flv", Path("x.flv")),)), "not absolute"),
+        (FeedRequest("r", 1, (good,)), "running already"),
+        (FeedRequest("s", 1, ()), "one output"),
+        (FeedRequest("s", 1, (good, good)), "one output"),
+        (FeedRequest("s", 1, (output(Path("x.flv")),)), "not absolute"),
     ]:
         with pytest.raises(UsageError, match=reason):
-            server.supervisor.start_recording(request)
+            server.supervisor.start_feed(request)
     recording.finish()
 
 
@@ -369,14 +421,16 @@ def test_the_death_of_the_server_lets_its_files_be_finished(tmp_path):
     program = f"""
 import asyncio, os, signal
 from pathlib import Path
-from rtmpd.workers.recording import *
+from rtmpd.workers.feeds import *
+from rtmpd.workers.protocol import *
 from rtmpd.workers.supervisor import Supervisor
 from tests.helpers.footage import *
 async def main():
     supervisor = Supervisor(lambda event: None)
     await supervisor.start()
-    recording = supervisor.start_recording(RecordingRequest("r", 1, (OutputRequest("flv", Path({str(tmp_path)!r}, "x.flv")),)))
-    await asyncio.get_running_loop().sock_sendall(recording.feed, feed_of(tags_of(footage())))
+    output = Output("flv", (Grant("f", str(Path({str(tmp_path)!r}, "x.flv"))),))
+    feed = supervisor.start_feed(FeedRequest("r", 1, (output,)))
+    await asyncio.get_running_loop().sock_sendall(feed.socket, feed_of(tags_of(footage())))
     os.kill(os.getpid(), signal.SIGKILL)
 asyncio.run(main())
 """

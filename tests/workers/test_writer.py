@@ -10,36 +10,43 @@ from muxers.base import MuxError
 from rtmpd.wire.flv import FlvTag
 from rtmpd.workers import protocol, writer
 from rtmpd.workers.feed_queue import FeedQueue
-from rtmpd.workers.protocol import Closed, Failed, Opened, Output, Start, Written
+from rtmpd.workers.protocol import Closed, Failed, Grant, Opened, Output, Start, Written
 from rtmpd.workers.writer import RecordingWriter
-from tests.helpers.fake_muxer import FakeMuxer
+from tests.helpers.fake_muxer import FakeMuxer, fake_formats
 from tests.helpers.footage import demux, feed_of, footage, relative, tags_of
 
-TAGS = [FlvTag(9, 40 * number, b"\x17\x01\0\0\0" + bytes(number)) for number in range(10)]
+TAGS = [FlvTag(9, 40 * number, b"\x17\x01\0\0\0" + bytes(1 + number)) for number in range(10)]
 ENDS = [len(feed_of(TAGS[:count])) for count in range(11)]
 FULL = OSError(errno.ENOSPC, "No space left on device")
 
 
 @pytest.fixture
 def formats(monkeypatch):
-    """The formats of a test, by name: options of FakeMuxer; the muxers made are in `made`."""
+    """The formats of a test, by name: options of FakeMuxer; the muxers made are in `made`, in their order."""
     made = {}
 
     def offer(**options):
         def maker(name):
-            def make(path):
-                made[name] = FakeMuxer(path, **options[name])
-                return made[name]
+            def make(path, **more):
+                made.setdefault(name, []).append(FakeMuxer(path, **{**options[name], **more}))
+                return made[name][-1]
 
             return make
 
-        monkeypatch.setattr(writer, "FORMATS", {name: maker(name) for name in options})
+        monkeypatch.setattr(writer, "FORMATS", fake_formats(**{name: maker(name) for name in options}))
         return made
 
     return offer
 
 
-def write(folder, chunks, names=("flv",), interval_s=0.0, accept=lambda _packet: True):
+def granted(folder, name, count=1, **options):
+    """An output with so many grants: x-1.flv, x-2.flv, ..."""
+    numbers = range(1, count + 1)
+    grants = tuple(Grant(f"{name}-{number}", str(folder / "a" / "b" / f"x-{number}.{name}")) for number in numbers)
+    return Output(name, grants, **options)
+
+
+def write(folder, chunks, names=("flv",), interval_s=0.0, accept=lambda _packet: True, outputs=None):
     """Run a writer over a whole feed; returns the packets that went to the server."""
     packets = []
 
@@ -53,10 +60,14 @@ def write(folder, chunks, names=("flv",), interval_s=0.0, accept=lambda _packet:
     for chunk in chunks:
         queue.put(chunk)
     queue.end()
-    outputs = tuple(Output(name, str(folder / "a" / "b" / f"x.{name}")) for name in names)
-    RecordingWriter(Start("id", 3, outputs), queue, report, interval_s).run()
+    outputs = outputs or [granted(folder, name) for name in names]
+    RecordingWriter(Start("id", 3, tuple(outputs)), queue, report, interval_s).run()
     assert {(packet.recording_id, packet.sequence) for packet in packets} == {("id", 3)}
     return packets
+
+
+def of(kind, packets):
+    return [packet for packet in packets if isinstance(packet, kind)]
 
 
 def kinds(packets):
@@ -66,34 +77,35 @@ def kinds(packets):
 def test_a_feed_becomes_a_file_and_its_facts(tmp_path):
     source = footage()
 
-    opened, *_, closed = write(tmp_path, [feed_of(tags_of(source))])
+    packets = write(tmp_path, [feed_of(tags_of(source))])
 
-    assert opened == Opened("id", 3, "flv", str(tmp_path / "a" / "b" / "x.flv"))
-    assert isinstance(closed, Closed)
-    assert closed.feed_bytes == len(feed_of(tags_of(source)))
-    assert closed.facts["path"] == opened.path
+    (opened,), (closed,) = of(Opened, packets), of(Closed, packets)
+    assert opened == Opened("id", 3, "flv", "flv-1")
+    assert closed.file_id == "flv-1"
+    assert of(Written, packets)[-1].feed_bytes == len(feed_of(tags_of(source)))
+    assert closed.facts["path"] == str(tmp_path / "a" / "b" / "x-1.flv")
     assert closed.facts["video_frames"] == 75
-    assert relative(demux(tmp_path / "a" / "b" / "x.flv")) == relative(demux(source))
+    assert relative(demux(tmp_path / "a" / "b" / "x-1.flv")) == relative(demux(source))
 
 
 def test_a_torn_last_tag_is_left_out(tmp_path, formats):
     made = formats(flv={})
 
-    *_, closed = write(tmp_path, [feed_of(TAGS)[:-1]])
+    packets = write(tmp_path, [feed_of(TAGS)[:-1]])
 
-    assert made["flv"].tags == TAGS[:-1]
-    assert closed.feed_bytes == ENDS[9]
+    assert made["flv"][0].tags == TAGS[:-1]
+    assert of(Written, packets)[-1].feed_bytes == ENDS[9]
 
 
-def test_a_name_that_is_taken_gets_a_number(tmp_path, formats):
-    formats(flv={})
-    (tmp_path / "a" / "b").mkdir(parents=True)
-    (tmp_path / "a" / "b" / "x.flv").write_bytes(b"mine")
+def test_a_file_that_goes_on_is_resumed_and_not_made(tmp_path, formats):
+    made = formats(hls={})
+    (tmp_path / "x").touch()
+    output = Output("hls", (Grant("old", str(tmp_path / "x"), resume=True),))
 
-    opened, *_ = write(tmp_path, [feed_of(TAGS)])
+    packets = write(tmp_path, [feed_of(TAGS)], outputs=[output])
 
-    assert opened.path == str(tmp_path / "a" / "b" / "x~2.flv")
-    assert (tmp_path / "a" / "b" / "x.flv").read_bytes() == b"mine"
+    assert made["hls"][0].resumes
+    assert [packet.file_id for packet in of(Closed, packets)] == ["old"]
 
 
 def test_what_a_muxer_has_not_confirmed_is_not_reported_as_written(tmp_path, formats):
@@ -109,12 +121,14 @@ def test_what_a_muxer_has_not_confirmed_is_not_reported_as_written(tmp_path, for
             chunks = queue_chunks.pop(0) if queue_chunks else None
             return None if chunks is None else [chunks]
 
-    outputs = (Output("flv", str(tmp_path / "x.flv")),)
     RecordingWriter(
-        Start("id", 3, outputs), StepQueue(1, lambda: None), lambda p: reported.append(p) or True, 0.0
+        Start("id", 3, (granted(tmp_path, "flv"),)),
+        StepQueue(1, lambda: None),
+        lambda packet: reported.append(packet) or True,
+        0.0,
     ).run()
 
-    assert [packet.feed_bytes for packet in reported if isinstance(packet, Written)] == ENDS[1:8]
+    assert [packet.feed_bytes for packet in of(Written, reported)] == [*ENDS[1:8], ENDS[10]]
 
 
 def test_progress_that_did_not_go_out_is_reported_again(tmp_path, formats):
@@ -136,21 +150,22 @@ def test_progress_that_did_not_go_out_is_reported_again(tmp_path, formats):
     assert packets[1].feed_bytes == len(feed + big)
 
 
-def test_progress_waits_for_its_interval(tmp_path, formats):
+def test_progress_waits_for_its_interval_but_for_the_last(tmp_path, formats):
     formats(flv={})
+    big = feed_of([FlvTag(9, 0, bytes(5_000_000))])[13:]
 
-    assert kinds(write(tmp_path, [feed_of(TAGS)], interval_s=3600)) == [Opened, Closed]
+    assert kinds(write(tmp_path, [feed_of(TAGS), big], interval_s=3600)) == [Opened, Closed, Written]
 
 
 def test_a_file_that_fails_is_closed_and_reported_with_what_it_has(tmp_path, formats):
     made = formats(flv={"room": 4, "fault": FULL})
 
-    opened, failed = write(tmp_path, [feed_of(TAGS)])
+    packets = write(tmp_path, [feed_of(TAGS)])
 
-    assert isinstance(opened, Opened)
-    assert (failed.errno, failed.feed_bytes, failed.facts["size_bytes"]) == (errno.ENOSPC, ENDS[4], 4)
+    (failed,) = of(Failed, packets)
+    assert (failed.file_id, failed.errno, failed.facts["size_bytes"]) == ("flv-1", errno.ENOSPC, 4)
     assert "No space left" in failed.reason
-    assert made["flv"].closed == 1
+    assert made["flv"][0].closed == 1
 
 
 def test_the_other_formats_of_a_recording_go_on_when_one_fails(tmp_path, formats):
@@ -158,11 +173,34 @@ def test_the_other_formats_of_a_recording_go_on_when_one_fails(tmp_path, formats
 
     packets = write(tmp_path, [feed_of(TAGS)], names=("flv", "mp4"))
 
-    assert kinds(packets) == [Opened, Opened, Failed, Written, Closed]
-    assert packets[2].file_format == "mp4"
-    assert packets[2].errno == 0
-    assert packets[3].feed_bytes == ENDS[10]
-    assert made["flv"].tags == TAGS
+    (failed,) = of(Failed, packets)
+    assert (failed.file_format, failed.errno) == ("mp4", 0)
+    assert of(Written, packets)[-1].feed_bytes == ENDS[10]
+    assert made["flv"][0].tags == TAGS
+
+
+def test_a_format_that_failed_goes_on_at_the_next_key_frame_with_the_next_grant(tmp_path, formats):
+    made = formats(flv={"room": 4, "fault": FULL})
+    chunks = [feed_of(TAGS), *[feed_of([FlvTag(9, 400, bytes(5_000_000))])[13:]], feed_of(TAGS[:3])[13:]]
+
+    packets = write(tmp_path, chunks, outputs=[granted(tmp_path, "flv", 2)])
+
+    assert [packet.file_id for packet in of(Failed, packets)] == ["flv-1"]
+    assert [packet.file_id for packet in of(Closed, packets)] == ["flv-2"]
+    assert made["flv"][1].tags == TAGS[:3]
+
+
+def test_files_are_cut_and_reported_one_after_another(tmp_path, formats):
+    made = formats(flv={})
+
+    packets = write(tmp_path, [feed_of(TAGS)], outputs=[granted(tmp_path, "flv", 9, cut_after_ms=160)])
+
+    assert [[tag.timestamp_ms for tag in muxer.tags] for muxer in made["flv"]] == [
+        [0, 40, 80, 120],
+        [160, 200, 240, 280],
+        [320, 360],
+    ]
+    assert [packet.file_id for packet in of(Closed, packets)] == ["flv-1", "flv-2", "flv-3"]
 
 
 def test_written_is_what_every_file_has(tmp_path, formats):
@@ -170,23 +208,24 @@ def test_written_is_what_every_file_has(tmp_path, formats):
 
     packets = write(tmp_path, [feed_of(TAGS[:4]), feed_of(TAGS)[ENDS[4] :]], names=("flv", "mp4"))
 
-    assert not [packet for packet in packets if isinstance(packet, Written)]
-    assert [packet.feed_bytes for packet in packets if isinstance(packet, Closed)] == [ENDS[10]] * 2
+    assert kinds(packets) == [Opened, Opened, Closed, Closed, Written]
+    assert packets[-1].feed_bytes == ENDS[10]
 
 
 def test_a_file_that_cannot_be_closed_has_failed(tmp_path, formats):
     formats(flv={"close_fault": OSError(errno.EIO, "Input/output error")})
 
-    *_, failed = write(tmp_path, [feed_of(TAGS)])
+    (failed,) = of(Failed, write(tmp_path, [feed_of(TAGS)]))
 
-    assert isinstance(failed, Failed)
-    assert (failed.errno, failed.feed_bytes) == (errno.EIO, ENDS[10])
+    assert failed.errno == errno.EIO
+    assert failed.facts["size_bytes"] == len(TAGS)
 
 
 @pytest.mark.parametrize("name", ["ogg", ""])
-def test_a_format_that_nobody_writes_is_refused_at_once(tmp_path, name):
-    (failed,) = write(tmp_path, [feed_of(TAGS)], names=(name,))
+def test_a_format_that_nobody_writes_is_reported(tmp_path, name):
+    packets = write(tmp_path, [feed_of(TAGS)], names=(name,))
 
+    failed = of(Failed, packets)[0]
     assert (failed.file_format, failed.errno, failed.facts) == (name, 0, None)
     assert "no muxer" in failed.reason
 
@@ -194,26 +233,50 @@ def test_a_format_that_nobody_writes_is_refused_at_once(tmp_path, name):
 def test_a_folder_that_cannot_be_made_is_a_failure(tmp_path):
     (tmp_path / "a").write_bytes(b"a file")
 
-    (failed,) = write(tmp_path, [feed_of(TAGS)])
+    failed = of(Failed, write(tmp_path, [feed_of(TAGS)]))
 
-    assert failed.errno in {errno.ENOTDIR, errno.EEXIST}
+    assert failed[0].errno in {errno.ENOTDIR, errno.EEXIST}
 
 
 def test_a_feed_that_is_no_flv_fails_its_files_and_keeps_what_came_before(tmp_path, formats):
     made = formats(flv={})
 
-    *_, failed = write(tmp_path, [feed_of(TAGS) + b"nonsense" * 20, b"more"])
+    packets = write(tmp_path, [feed_of(TAGS) + b"nonsense" * 20, b"more"])
 
-    assert made["flv"].tags == TAGS
-    assert "broken" in failed.reason
-    assert failed.feed_bytes == ENDS[10]
+    assert made["flv"][0].tags == TAGS
+    assert "broken" in of(Failed, packets)[0].reason
 
 
-def test_a_bug_in_a_muxer_costs_its_recording_and_nothing_else(tmp_path, formats, capsys):
-    formats(flv={"room": 2, "fault": ZeroDivisionError("oops")})
+def test_a_bug_in_a_muxer_costs_its_file_and_nothing_else(tmp_path, formats, capsys):
+    made = formats(flv={"room": 2, "fault": ZeroDivisionError("oops")}, mp4={})
 
-    *_, failed = write(tmp_path, [feed_of(TAGS)])
+    packets = write(tmp_path, [feed_of(TAGS)], names=("flv", "mp4"))
 
+    (failed,) = of(Failed, packets)
     assert "internal error: ZeroDivisionError('oops')" in failed.reason
     assert "Traceback" in capsys.readouterr().err
     assert protocol.encode(failed)
+    assert made["mp4"][0].tags == TAGS
+
+
+def test_a_file_that_was_removed_is_noticed_within_a_second_of_media(tmp_path, monkeypatch):
+    monkeypatch.setattr(writer, "CHECK_INTERVAL_S", 0.0)
+    source = tags_of(footage(seconds=10))
+    path = tmp_path / "a" / "b" / "x-1.flv"
+
+    class RemovingQueue(FeedQueue):
+        def take(self, timeout_s):
+            path.unlink(missing_ok=True)
+            return super().take(timeout_s)
+
+    queue = RemovingQueue(10**9, lambda: None)
+    for tag in source:
+        queue.put(feed_of([tag]) if tag is source[0] else feed_of([tag])[13:])
+    queue.end()
+    monkeypatch.setattr("rtmpd.workers.feed_queue.BATCH_BYTES", 1000)
+    packets = []
+    RecordingWriter(
+        Start("id", 3, (granted(tmp_path, "flv", 1),)), queue, lambda packet: packets.append(packet) or True, 0.0
+    ).run()
+
+    assert of(Failed, packets)[0].errno == errno.ENOENT

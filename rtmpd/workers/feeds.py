@@ -1,8 +1,8 @@
 """
-A recording as the server knows it: what was asked for, what the worker has confirmed, and the events that tell.
+A feed as the server knows it: what was asked for, what the worker has confirmed, and the events that tell.
 
-One `Recording` is one feed. Its end is final: what goes on after a worker's death, or in the next file, is a new one
-with the same recording id and the next sequence number.
+A recording is fed to a worker through one `Feed` at a time. A feed's end is final: what goes on after a worker's death
+is a new one with the same recording id and the next sequence number.
 """
 
 from __future__ import annotations
@@ -10,14 +10,13 @@ from __future__ import annotations
 import enum
 import socket
 from dataclasses import dataclass
-from pathlib import Path
 from typing import TypeAlias
 
-from rtmpd.workers.protocol import FileFacts
+from rtmpd.workers.protocol import FileFacts, Output
 
 
-class RecordingState(enum.Enum):
-    """Where a recording is; the last two are final."""
+class FeedState(enum.Enum):
+    """Where a feed is; the last two are final."""
 
     STARTING = "starting"
     """Handed to a worker that has not opened a file yet."""
@@ -30,53 +29,45 @@ class RecordingState(enum.Enum):
 
 
 @dataclass(frozen=True, slots=True)
-class OutputRequest:
-    """One file that a recording is to write."""
-
-    file_format: str
-    """"flv"; more formats come with their muxers."""
-    path: Path
-    """Absolute. If the name is taken, the file gets a numbered one: `RecordingStarted.path` tells."""
-
-
-@dataclass(frozen=True, slots=True)
-class RecordingRequest:
+class FeedRequest:
     """What to record."""
 
     recording_id: str
     """The caller's; stays the same when the recording goes on in a new feed."""
     sequence: int
     """Number of the feed within the recording, from 1; never used twice."""
-    outputs: tuple[OutputRequest, ...]
+    outputs: tuple[Output, ...]
     """At least one, each of another format; all are written from the one feed."""
+    memory_bytes: int = 0
+    """What the worker may come to need for it besides its queue: an open MP4 keeps its index in memory."""
 
 
-class Recording:
+class Feed:
     """One feed into a media worker, and what is known of its files."""
 
-    __slots__ = ("feed", "feed_bytes", "open_paths", "queued_bytes", "request", "state", "worker")
+    __slots__ = ("feed_bytes", "open_files", "queued_bytes", "request", "socket", "state", "worker")
 
-    def __init__(self, request: RecordingRequest, feed: socket.socket, worker: int) -> None:
+    def __init__(self, request: FeedRequest, feed: socket.socket, worker: int) -> None:
         """
-        Begin a recording.
+        Begin.
 
         Args:
             request: what was asked for.
-            feed: the server's end; owned by the caller of `Supervisor.start_recording` from now on.
+            feed: the server's end; owned by the caller of `Supervisor.start` from now on.
             worker: index of the worker that writes it.
         """
         self.request = request
-        self.feed = feed
+        self.socket = feed
         """Takes a 13-byte FLV header and then whole FLV tags; non-blocking. Closing it finishes the files."""
         self.worker = worker
         """Index of the worker that writes it."""
-        self.state = RecordingState.STARTING
+        self.state = FeedState.STARTING
         self.feed_bytes = 0
-        """Bytes of the feed, its FLV header included, up to the last tag that is in every file that has not failed."""
+        """Bytes of the feed, its FLV header included, up to the last tag that is in every file that is open."""
         self.queued_bytes = 0
         """Bytes that wait in the worker for the disk, by its last report."""
-        self.open_paths: dict[str, Path] = {}
-        """Files that are being written, by format."""
+        self.open_files: dict[str, str] = {}
+        """File ids of what is being written, by format; the newest of each."""
 
     @property
     def key(self) -> tuple[str, int]:
@@ -86,60 +77,59 @@ class Recording:
     @property
     def active(self) -> bool:
         """Whether the worker still has files of it to finish."""
-        return self.state in {RecordingState.STARTING, RecordingState.RUNNING}
+        return self.state in {FeedState.STARTING, FeedState.RUNNING}
 
     def finish(self) -> None:
         """Close the feed: the worker writes what is in it and completes the files. Harmless when called again."""
-        self.feed.close()
+        self.socket.close()
 
 
 @dataclass(frozen=True, slots=True)
-class RecordingStarted:
-    """A file is open."""
+class FileOpened:
+    """A file is open: its format needs a grant for the one after it."""
 
-    recording: Recording
+    feed: Feed
     file_format: str
-    path: Path
-    """The name that the file really got."""
+    file_id: str
 
 
 @dataclass(frozen=True, slots=True)
-class RecordingProgress:
-    """More of the feed is in the files; at most five times a second for a recording. The figures are in it."""
+class FeedProgress:
+    """More of the feed is in the files; at most five times a second for a feed. The figures are in it."""
 
-    recording: Recording
+    feed: Feed
 
 
 @dataclass(frozen=True, slots=True)
-class RecordingClosed:
+class FileClosed:
     """A file is complete; an empty one was removed (`facts["empty"]`)."""
 
-    recording: Recording
+    feed: Feed
     file_format: str
+    file_id: str
     facts: FileFacts
 
 
 @dataclass(frozen=True, slots=True)
-class RecordingFailed:
+class FileFailed:
     """A file ended before its feed did: a full disk, a codec that the format cannot carry. Other formats go on."""
 
-    recording: Recording
+    feed: Feed
     file_format: str
+    file_id: str
     reason: str
     """One line."""
     errno: int
     """The operating system's number of the error (ENOSPC, EROFS, ...); 0 for any other kind."""
-    feed_bytes: int
-    """Bytes of the feed up to the last tag that is wholly in this file."""
     facts: FileFacts | None
     """What the file has all the same; None when it was never opened."""
 
 
 @dataclass(frozen=True, slots=True)
-class RecordingEnded:
-    """The last event of a recording whose worker lived: every file was reported. Let go of the feed."""
+class FeedEnded:
+    """The last event of a feed whose worker lived: every file was reported. Let go of the socket."""
 
-    recording: Recording
+    feed: Feed
 
 
 @dataclass(frozen=True, slots=True)
@@ -147,16 +137,14 @@ class WorkerDied:
     """
     A media worker died; a new one is started by itself.
 
-    Each recording is to be continued by `start_recording` with the next sequence number, fed from the key frame at or
-    before its `feed_bytes`. That may be done while this event is handled.
+    Each recording is to be continued by `Supervisor.start` with the next sequence number, fed from the key frame at
+    or before its `feed_bytes`. That may be done while this event is handled.
     """
 
     pid: int
     reason: str
     """"killed by signal 9", "exit code 1"."""
-    recordings: tuple[Recording, ...]
+    feeds: tuple[Feed, ...]
 
 
-RecordingEvent: TypeAlias = (
-    RecordingStarted | RecordingProgress | RecordingClosed | RecordingFailed | RecordingEnded | WorkerDied
-)
+FeedEvent: TypeAlias = FileOpened | FeedProgress | FileClosed | FileFailed | FeedEnded | WorkerDied

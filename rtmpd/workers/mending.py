@@ -1,0 +1,342 @@
+"""
+Files that nobody finished: found in the index at the start, or left behind by a media worker that died, and made whole.
+
+Nothing here delays the server: the index is asked once, everything else is done one file after another by the
+workshop's process. A recording whose publisher may still come back keeps its playlist as it is until its time is up.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections import deque
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from rtmpd.store.listing import Query
+from rtmpd.store.recordings import RecordingIndex, Unfinished
+from rtmpd.store.rows import Contents, FileRow, RecordingRow
+from rtmpd.workers import owed, protocol
+from rtmpd.workers.plan import CONTINUED
+from rtmpd.workers.studio import Studio
+from rtmpd.workers.workshop import DIED
+
+DEATHS = 3
+"""A file whose repair killed so many workers is left as it is."""
+FIRST_PAUSE_S = 1.0
+LONGEST_PAUSE_S = 30.0
+"""Between two looks at a file that somebody still writes: a worker of the server before us."""
+_ALL = 1_000_000
+
+
+class Fault(NamedTuple):
+    """What a worker said when it gave a file up."""
+
+    reason: str
+    facts: protocol.FileFacts
+    """What it had written until then."""
+
+
+@dataclass(slots=True)
+class _Task:
+    """A file to be worked on."""
+
+    kind: str
+    file: FileRow
+    done: Callable[[protocol.JobDone, int], None]
+    """Is told the outcome, and the size of what is there now (bytes)."""
+    deaths: int = 0
+    pause_s: float = FIRST_PAUSE_S
+
+
+@dataclass(frozen=True, slots=True)
+class _Waiting:
+    """A recording of an earlier server whose publisher may come back."""
+
+    row: RecordingRow
+    files: Sequence[FileRow]
+    """All that it has; those that can be continued are open here."""
+    unclosed: Sequence[FileRow]
+    """Those that are to be finished if the publisher does not come."""
+    timer: asyncio.TimerHandle
+
+
+class Mending:
+    """Repairs, and what else is done to files after their recording."""
+
+    def __init__(self, studio: Studio, index: RecordingIndex) -> None:
+        """
+        Prepare; `run` does the work.
+
+        Args:
+            studio: what all recordings share.
+            index: is asked what is unfinished.
+        """
+        self._studio = studio
+        self._index = index
+        self._tasks: deque[_Task] = deque()
+        self._changed = asyncio.Event()
+        self._stopped = False
+        self._waiting: dict[tuple[str, str], _Waiting] = {}
+
+    async def begin(self, may_resume: Callable[[RecordingRow], float]) -> None:
+        """
+        Take up what an earlier server left behind.
+
+        Args:
+            may_resume: says how long (s) a recording still waits for its publisher; 0 for not at all.
+
+        Raises:
+            StoreError: the index cannot be read.
+        """
+        unfinished = await self._index.unfinished()
+        if not unfinished:
+            return
+        files = [file for each in unfinished for file in each.files]
+        if await asyncio.to_thread(_is_unmounted, self._studio.directory, files):
+            reason = "the recordings directory holds nothing at all; is its disk mounted?"
+            self._studio.log.error("interrupted recordings not taken up", reason=reason)
+            return
+        there = await asyncio.to_thread(_last_changes, self._studio.directory, files)
+        for each in unfinished:
+            await self._take_up(each, there, may_resume)
+        self._studio.log.info("recordings interrupted", recordings=len(unfinished), files=len(there))
+
+    def take(self, app: str, stream: str) -> tuple[RecordingRow, tuple[FileRow, ...]] | None:
+        """
+        Let a recording of an earlier server go on.
+
+        Args:
+            app: of the stream that is published now.
+            stream: its name.
+
+        Returns:
+            The recording and all its files; those that are open are to be continued. None where nothing waits.
+        """
+        waiting = self._waiting.pop((app, stream), None)
+        if waiting is None:
+            return None
+        waiting.timer.cancel()
+        return waiting.row, tuple(waiting.files)
+
+    def mend(self, row: RecordingRow, file: FileRow, done: Callable[[], None], fault: Fault | None = None) -> None:
+        """
+        Make a file whole, enter it into the index and owe its callback.
+
+        Args:
+            row: of its recording.
+            file: that nobody continues.
+            done: called afterwards, whatever came of it.
+            fault: what its worker said when it gave the file up.
+        """
+
+        def mended(outcome: protocol.JobDone, size_bytes: int) -> None:
+            self._enter(row, file, outcome, size_bytes, fault)
+            done()
+
+        self._put(_Task("repair", file, mended))
+
+    def move_index(self, file: FileRow, done: Callable[[int], None]) -> None:
+        """
+        Rewrite a closed MP4 with its index in front.
+
+        Args:
+            file: that is closed.
+            done: is told its size then (bytes); a file that could not be rewritten is as good as before.
+        """
+
+        def moved(outcome: protocol.JobDone, size_bytes: int) -> None:
+            if outcome.outcome != "done":
+                self._studio.log.warning("index not moved", path=file.path, reason=outcome.reason)
+            done(size_bytes)
+
+        self._put(_Task("faststart", file, moved))
+
+    def contents(self, file: FileRow, facts: protocol.FileFacts) -> Contents:
+        """Say what the index keeps of a file's facts."""
+        kept: dict[str, Any] = {name: facts[name] for name in _KEPT}  # type: ignore[literal-required]
+        start_at = file.start_at
+        duration_s = facts["duration_ms"] / 1000
+        end_at = self._studio.now() if start_at is None else start_at + duration_s
+        return Contents(path=file.path, end_at=end_at, tracks=tuple(dict(track) for track in facts["tracks"]), **kept)
+
+    async def run(self) -> None:
+        """Work for ever; to be supervised, and cancelled."""
+        while True:
+            await self._changed.wait()
+            self._changed.clear()
+            while self._tasks:
+                await self._do(self._tasks.popleft())
+            if not self._stopped:
+                self._studio.workshop.rest()
+
+    def stop(self) -> None:
+        """Do nothing more: what is left is done by the next server."""
+        self._stopped = True
+        self._tasks.clear()
+        self._studio.workshop.stop()
+
+    async def _take_up(
+        self, unfinished: Unfinished, there: Mapping[str, float], may_resume: Callable[[RecordingRow], float]
+    ) -> None:
+        row = unfinished.recording
+        left = [file for file in unfinished.files if file.file_id in there]
+        for file in unfinished.files:
+            if file.file_id not in there:
+                self._discard(file.file_id)
+        wait_s = 0.0
+        if row.state != "ended":
+            lost_at = row.waiting_since or max((there[file.file_id] for file in left), default=0.0)
+            wait_s = lost_at + may_resume(row) - self._studio.now()
+        if wait_s > 0:
+            left = await self._keep_waiting(row, left, wait_s)
+            for file in left:
+                self.mend(row, file, lambda: None)
+        else:
+            self._end(row, left)
+
+    async def _keep_waiting(self, row: RecordingRow, left: list[FileRow], wait_s: float) -> list[FileRow]:
+        """Let a recording wait for its publisher; what is returned cannot be continued and is to be repaired."""
+        entries = await self._index.list(Query(recording_id=row.recording_id, limit=_ALL))
+        known = {file.file_id for file in left}
+        files = [each.file for each in entries if each.file.state == "closed" or each.file.file_id in known]
+        last = max(
+            (file for file in files if file.file_format in CONTINUED), key=lambda file: file.sequence, default=None
+        )
+        others = [replace(file, state="closed") for file in files if file is not last]
+        goes_on = [] if last is None else [replace(last, state="open")]
+        self._give_up((row.app, row.stream))  # an older one: only the last goes on
+        timer = self._studio.loop.call_later(wait_s, self._give_up, (row.app, row.stream))
+        unclosed = [file for file in left if last is not None and file.file_id == last.file_id]
+        self._waiting[row.app, row.stream] = _Waiting(row, [*others, *goes_on], unclosed, timer)
+        return [file for file in left if last is None or file.file_id != last.file_id]
+
+    def _give_up(self, name: tuple[str, str]) -> None:
+        waiting = self._waiting.pop(name, None)
+        if waiting is not None:
+            waiting.timer.cancel()
+            self._end(waiting.row, waiting.unclosed)
+
+    def _end(self, row: RecordingRow, files: Sequence[FileRow]) -> None:
+        """End a recording after its last files."""
+        left = len(files)
+
+        def one_less() -> None:
+            nonlocal left
+            left -= 1
+            if left <= 0 and row.state != "ended":
+                now = self._studio.now()
+                told = [owed.status(row, "record_ended", "", now)]
+                self._studio.ledger.note(lambda index: index.ended(row.recording_id, now, None, told))
+
+        for file in files:
+            self.mend(row, file, one_less)
+        if not files:
+            one_less()
+
+    def _put(self, task: _Task) -> None:
+        if not self._stopped:
+            self._tasks.append(task)
+            self._changed.set()
+
+    async def _do(self, task: _Task) -> None:
+        path = self._studio.directory / task.file.path
+        outcome = await self._outcome(task, path)
+        if self._stopped:
+            return
+        if outcome.outcome == DIED and task.deaths < DEATHS - 1:
+            task.deaths += 1
+            self._tasks.append(task)
+        elif outcome.outcome == "busy":
+            self._studio.loop.call_later(task.pause_s, self._put, task)
+            task.pause_s = min(task.pause_s * 2, LONGEST_PAUSE_S)
+        else:
+            task.done(outcome, await asyncio.to_thread(_size, path))
+
+    async def _outcome(self, task: _Task, path: Path) -> protocol.JobDone:
+        is_there = await asyncio.to_thread(_last_changes, self._studio.directory, [task.file])
+        if not is_there or self._stopped:
+            return protocol.JobDone(0, "done", "never made, or removed by somebody")
+        try:
+            return await self._studio.workshop.run(task.kind, task.file.file_format, path)
+        except OSError as error:  # no process to be had: that passes
+            return protocol.JobDone(0, "busy", str(error))
+
+    def _enter(
+        self, row: RecordingRow, file: FileRow, outcome: protocol.JobDone, size_bytes: int, fault: Fault | None
+    ) -> None:
+        about = {"recording": row.recording_id, "stream": f"{row.app}/{row.stream}", "path": file.path}
+        now = self._studio.now()
+        facts = outcome.facts
+        if facts is not None:
+            contents = self.contents(file, facts)
+            if fault is not None:
+                contents = _with_facts_of_the_feed(contents, fault.facts)
+            told = [owed.new_file(row, file, contents, now)]
+            reason = None if fault is None else fault.reason
+            self._studio.ledger.note(
+                lambda index: index.finished(file.file_id, contents, reason, told),
+                then=lambda: self._studio.log.info("recording repaired", **about, format=file.file_format),
+            )
+        elif outcome.outcome == "done":
+            self._discard(file.file_id)
+        else:
+            reason = f"not repaired: {outcome.reason}"
+            self._studio.log.error("recording not repaired", **about, reason=outcome.reason)
+            contents = Contents(path=file.path, end_at=now, size_bytes=size_bytes, duration_ms=0)
+            told = [owed.status(row, "record_error", reason, now)]
+            self._studio.ledger.note(lambda index: index.finished(file.file_id, contents, reason, told))
+
+    def _discard(self, file_id: str) -> None:
+        self._studio.ledger.note(lambda index: index.discard(file_id))
+
+
+_KEPT = (
+    "size_bytes",
+    "duration_ms",
+    "start_ms",
+    "video_frames",
+    "audio_frames",
+    "key_frames",
+    "gaps",
+    "gap_ms",
+    "jumps",
+    "left_out",
+)
+
+
+def _is_unmounted(directory: Path, files: Sequence[FileRow]) -> bool:
+    """Whether files were being written, and now there is nothing where they should be."""
+    return any(file.state == "open" for file in files) and next(directory.iterdir(), None) is None
+
+
+def _last_changes(directory: Path, files: Sequence[FileRow]) -> dict[str, float]:
+    """Find the files that have something on the disk, and when it last changed (unix seconds)."""
+    found = {}
+    for file in files:
+        path = directory / file.path
+        places = [path, path.with_suffix("")] if file.file_format == "hls" else [path]
+        times = [place.stat().st_mtime for place in places if place.exists()]
+        if times:
+            found[file.file_id] = max(times)
+    return found
+
+
+def _with_facts_of_the_feed(contents: Contents, facts: protocol.FileFacts) -> Contents:
+    """Add what cannot be read from a file: what it lacks, and the publisher's clock."""
+    return replace(
+        contents,
+        start_ms=facts["start_ms"],
+        gaps=facts["gaps"],
+        gap_ms=facts["gap_ms"],
+        jumps=facts["jumps"],
+        left_out=facts["left_out"],
+    )
+
+
+def _size(path: Path) -> int:
+    try:
+        return path.stat().st_size
+    except OSError:
+        return 0

@@ -1,0 +1,228 @@
+"""Recording against everything that can happen to it, in any order: no file is unknown, no frame is missing."""
+
+from __future__ import annotations
+
+import asyncio
+import errno
+import json
+import tempfile
+from collections import Counter
+from pathlib import Path
+
+from hypothesis import settings
+from hypothesis import strategies as st
+from hypothesis.stateful import RuleBasedStateMachine, initialize, precondition, rule
+
+from rtmpd.errors import Overloaded
+from tests.helpers.studio import Rig
+
+FULL = OSError(errno.ENOSPC, "No space left on device")
+BROKEN = OSError(errno.EIO, "Input/output error")
+KINDS = st.text("k...", min_size=1, max_size=6)
+WORKERS = st.integers(0, 2)
+FORMATS = st.sampled_from(["flv", "hls"])
+PAUSES_S = st.sampled_from([0.3, 1.0, 6.0, 70.0])
+
+
+class RecordingInAnyOrder(RuleBasedStateMachine):
+    """One stream that is recorded as FLV and HLS, by the configuration and now and then by request as well."""
+
+    def __init__(self):
+        super().__init__()
+        self.loop = asyncio.Runner()
+        self.folder = tempfile.TemporaryDirectory()
+        self.publication = None
+        self.requested = []
+        self.owed_frames = set()
+        """Numbers of frames that must be in the files of each format at the end."""
+        self.lost = {"flv": set(), "hls": set()}
+
+    def do(self, work):
+        return self.loop.run(work)
+
+    def settle(self):
+        self.do(self.rig.settle())
+
+    @initialize(resume_s=st.sampled_from([0, 60]), path=st.sampled_from(["{id}-{sequence}", "x"]))
+    def begin(self, resume_s, path):
+        self.app = {
+            "record_formats": ["flv", "hls"],
+            "record_path": f"{{app}}/{{stream}}/{path}.{{format}}",
+            "resume_s": resume_s,
+        }
+        self.start_server()
+
+    def start_server(self):
+        self.rig = self.do(Rig.open(Path(self.folder.name), **self.app))
+
+    def on_disk(self, file_format):
+        suffix = {"flv": ".flv", "hls": ".m3u8"}[file_format]
+        return {n for path in self.rig.on_disk() if path.endswith(suffix) for n in self.rig.frames(path)}
+
+    def note_lost(self):
+        for worker in self.rig.supervisor.workers:
+            for file_format, numbers in worker.lost_frames.items():
+                self.lost[file_format] |= numbers
+
+    @property
+    def workers(self):
+        return self.rig.supervisor.running
+
+    @precondition(lambda self: self.publication is None or not self.publication.current)
+    @rule()
+    def publish(self):
+        self.publication = self.do(self.call(self.rig.publish))
+
+    async def call(self, action):
+        result = action()
+        await self.rig.settle()
+        return result
+
+    @precondition(lambda self: self.publication is not None and self.publication.current)
+    @rule(kinds=KINDS)
+    def send(self, kinds):
+        self.owed_frames.update(self.do(self.call(lambda: self.rig.send(self.publication, kinds))))
+
+    @precondition(lambda self: self.publication is not None and self.publication.current)
+    @rule(how=st.sampled_from(["end", "lose"]))
+    def unpublish(self, how):
+        self.do(self.call(lambda: getattr(self.rig, how)(self.publication)))
+
+    @precondition(lambda self: self.publication is not None and self.publication.current)
+    @rule()
+    def take_over(self):
+        self.publication = self.do(self.call(self.rig.publish))
+
+    @precondition(lambda self: self.publication is not None and self.publication.current)
+    @rule()
+    def record_by_request(self):
+        self.requested.append(self.do(self.call(lambda: self.rig.record(self.publication))))
+
+    @precondition(lambda self: self.requested)
+    @rule()
+    def stop_what_was_requested(self):
+        self.do(self.call(self.requested.pop().finish))
+
+    def change(self, number, action):
+        """Have something done by one of the workers."""
+        if self.workers:
+            worker = self.workers[number % len(self.workers)]
+            self.do(self.call(lambda: action(worker)))
+
+    @rule(number=WORKERS, count=st.sampled_from([1, 2, 5, None]))
+    def write(self, number, count):
+        self.change(number, lambda worker: worker.write(count))
+
+    @rule(number=WORKERS)
+    def finish_feed(self, number):
+        self.change(number, lambda worker: worker.finish())
+
+    @rule(number=WORKERS, file_format=FORMATS)
+    def cut(self, number, file_format):
+        def cut(worker):
+            if file_format in worker.open_grants and worker.grants[file_format]:
+                worker.cut(file_format)
+
+        self.change(number, cut)
+
+    @rule(number=WORKERS, file_format=FORMATS, error=st.sampled_from([FULL, BROKEN]))
+    def fail(self, number, file_format, error):
+        def fail(worker):
+            if file_format in worker.open_grants:
+                worker.fail(file_format, error)
+            elif worker.grants.get(file_format):
+                worker.open(file_format, error)
+
+        self.change(number, fail)
+
+    @rule(after_making=st.booleans())
+    def kill_worker(self, after_making):
+        """All feeds lose their worker, some between the making of a file and the word of it."""
+        for worker in self.workers:
+            waiting = [each for each in worker.formats if each not in worker.open_grants and worker.grants[each]]
+            if after_making and waiting:
+                path = Path(worker.grants[waiting[0]][0].path)
+                path.parent.mkdir(parents=True, exist_ok=True)
+                path.touch()
+        self.do(self.call(lambda: self.rig.supervisor.die(*self.workers)))
+
+    @rule(seconds=PAUSES_S)
+    def pass_time(self, seconds):
+        self.do(self.rig.pass_time(seconds if self.rig.supervisor.refusal is None else min(seconds, 6.0)))
+
+    @rule(held=st.booleans())
+    def hold_database(self, held):
+        if held and self.rig.held is None:
+            self.rig.hold_database()
+        elif not held:
+            self.rig.release_database()
+            self.settle()
+
+    @rule(refuses=st.booleans())
+    def overload(self, refuses):
+        self.rig.supervisor.refusal = Overloaded("no room") if refuses else None
+
+    @rule(stops=st.booleans())
+    def restart(self, stops):
+        if stops and self.rig.held is None and self.rig.supervisor.refusal is None:
+            self.do(self.rig.stop())
+            self.note_lost()
+        else:
+            self.note_lost()
+            self.do(self.rig.kill())
+            self.owed_frames &= self.on_disk("flv") & self.on_disk("hls")
+        self.publication = None
+        self.requested.clear()
+        self.start_server()
+
+    def teardown(self):
+        try:
+            if hasattr(self, "rig"):
+                self.finish()
+        finally:
+            self.loop.close()
+            self.folder.cleanup()
+
+    def finish(self):
+        rig = self.rig
+        rig.supervisor.refusal = None
+        rig.release_database()
+        rig.registry.end_all("the test ends")
+        for _ in range(6):
+            for each in self.requested:
+                each.finish()
+            self.settle()
+            for worker in self.workers:
+                worker.finish()
+            self.do(rig.pass_time(70.0))
+        self.note_lost()
+        try:
+            self.check(rig)
+        finally:
+            self.do(rig.close())
+
+    def check(self, rig):
+        files = self.do(rig.files())
+        assert rig.recorder.recordings == ()
+        assert sorted(file.path for file in files) == rig.on_disk()
+        assert {file.state for file in files} <= {"closed"}
+        assert set(self.do(rig.recordings()).values()) <= {"ended"}
+
+        told = [json.loads(body) for body in self.do(rig.owed(100))]
+        sizes = {(body["file_id"], body["file_size"]) for body in told}
+        assert len(sizes) == len(told)
+        assert sizes >= {(file.file_id, file.size_bytes) for file in files}
+        assert all(count == 1 for count in Counter(b["file_id"] for b in told if b["file_format"] == "flv").values())
+
+        turns = [json.loads(body) for body in self.do(rig.owed(332))]
+        ended = Counter(turn["session_id"] for turn in turns if turn["record_event"] == "record_ended")
+        assert ended == dict.fromkeys(self.do(rig.recordings()), 1)
+
+        for file_format, lost in self.lost.items():
+            assert self.owed_frames - lost <= self.on_disk(file_format), file_format
+
+
+TestRecordingInAnyOrder = RecordingInAnyOrder.TestCase
+TestRecordingInAnyOrder.settings = settings(
+    settings(), max_examples=max(20, settings().max_examples // 5), stateful_step_count=25
+)
