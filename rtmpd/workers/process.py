@@ -127,9 +127,10 @@ class Worker:
         now = monotonic()
         if now < self._step_at:
             return
-        turns = [self._turns.popleft() for _ in range(-(-len(self._turns) // STEPS))]
+        count = len(self._turns)
+        turns = [self._turns.popleft() for _ in range(-(-count // STEPS))]
         read = [(feed, self._read(feed)) for feed in turns if feed.selected]
-        self._step_at = now + self._round_s / STEPS
+        self._step_at = now + self._round_s / max(1, min(STEPS, count))
         for feed, data in read:
             if len(data or b"") == READ_BYTES:
                 self._turns.appendleft(feed)
