@@ -27,7 +27,6 @@ from rtmpd.workers.supply import Supply
 
 FIRST_GRANTS = 2
 """Of each format when a feed begins: its first file, and one in reserve."""
-_FULL = frozenset({errno.ENOSPC, errno.EDQUOT})
 
 
 class _Format:
@@ -131,7 +130,7 @@ class Grants:
         """Note that a file failed: the format goes on in another one as soon as may be."""
         each = self._formats[file_format]
         row = each.rows.pop(file_id, None)
-        each.full = error_number in _FULL
+        each.full = error_number in protocol.DISK_FULL
         if error_number == errno.EEXIST:
             each.name_number += 1
         each.supply.failed(self._studio.loop.time(), was_open=row is not None and row.state == "open")

@@ -7,7 +7,6 @@ daemon thread: a job in hand when the server goes is left unfinished, and each k
 
 from __future__ import annotations
 
-import errno
 import threading
 import traceback
 from collections.abc import Callable, Mapping
@@ -24,9 +23,6 @@ from rtmpd.workers import protocol
 def _faststart(path: Path, _file_format: str) -> None:
     repair.faststart(path)
 
-
-_FULL = frozenset({errno.ENOSPC, errno.EDQUOT})
-"""There may be room later."""
 
 JOBS: Mapping[str, Callable[[Path, str], FileFacts | None]] = {
     "repair": repair.repair,
@@ -76,7 +72,7 @@ def do(job: protocol.Job) -> protocol.JobDone:
     except BlockingIOError:
         return protocol.JobDone(job.job_id, "busy", "somebody writes the file")
     except (OSError, MuxError) as error:
-        if isinstance(error, OSError) and error.errno in _FULL:
+        if isinstance(error, OSError) and error.errno in protocol.DISK_FULL:
             return protocol.JobDone(job.job_id, "busy", str(error))
         return protocol.JobDone(job.job_id, "failed", str(error))
     except Exception as bug:  # noqa: BLE001 - a bug costs this file its repair, not the others theirs

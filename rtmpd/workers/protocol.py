@@ -11,6 +11,7 @@ This module is imported by both sides and imports neither asyncio nor a muxer.
 from __future__ import annotations
 
 import array
+import errno
 import json
 import os
 import socket
@@ -20,6 +21,8 @@ from typing import Any, Literal, TypeAlias, TypedDict
 
 from rtmpd.errors import UsageError
 
+DISK_FULL = frozenset({errno.ENOSPC, errno.EDQUOT})
+"""Numbers of errors that pass when there is room; either side waits for it."""
 PACKET_BYTES = 64 * 1024
 """The largest packet; the longest has two paths of 4 KiB for each of five formats."""
 MAX_DESCRIPTORS = 4

@@ -32,7 +32,6 @@ from rtmpd.workers.stream_recorder import Phase, StreamRecorder
 from rtmpd.workers.studio import Studio
 
 _Named = tuple[str, str]
-_OVER = frozenset({Phase.ENDING, Phase.ENDED})
 
 
 class Recorder:
@@ -119,7 +118,7 @@ class Recorder:
         app = self.apps.get(stream.app)
         if app is None or app.record != "auto":
             return
-        if any(each.plan.origin == "auto" and each.phase not in _OVER for each in self._by_name.get(name, [])):
+        if any(each.plan.origin == "auto" and not each.is_over for each in self._by_name.get(name, [])):
             return
         plan = RecordingPlan.of(app)
         left = self._mending.take(*name)

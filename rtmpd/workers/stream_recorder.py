@@ -110,6 +110,11 @@ class StreamRecorder:
             self._next_feed()
 
     @property
+    def is_over(self) -> bool:
+        """Whether nothing more will be recorded, though files may still be finished."""
+        return self.phase in _OVER
+
+    @property
     def path(self) -> str:
         """The stream's."""
         return f"{self.row.app}/{self.row.stream}"
@@ -136,7 +141,7 @@ class StreamRecorder:
 
     def publisher_returned(self, stream: Stream) -> None:
         """Go on with another publisher: in the same life of the stream, or in its next one."""
-        if self.phase in _OVER:
+        if self.is_over:
             return
         self._cancel_timer()
         log = self._follow(stream)
@@ -152,7 +157,7 @@ class StreamRecorder:
 
     def stream_ended(self) -> None:
         """Wait for the publisher, as long as the plan says."""
-        if self.phase in _OVER:
+        if self.is_over:
             return
         if self.plan.resume_s <= 0:
             self.finish()
@@ -165,7 +170,7 @@ class StreamRecorder:
     def finish(self) -> None:
         """End the recording once everything is fed; harmless when called again."""
         self._cancel_timer()
-        if self.phase in _OVER:
+        if self.is_over:
             return
         self.phase = Phase.ENDING
         self._ending_s = self._studio.loop.time()
