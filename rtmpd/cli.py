@@ -16,9 +16,9 @@ from typing import Annotated, Any, Literal
 
 import typer
 
-from rtmpd import config as configuration
-from rtmpd import logs
-from rtmpd.config import Config, Location
+from rtmpd import config_file, logs
+from rtmpd.config import Config
+from rtmpd.config_file import Location
 from rtmpd.config_words import shown
 from rtmpd.errors import ConfigError, StartError
 from rtmpd.workers.naming import PathTemplate
@@ -90,7 +90,7 @@ def demo(
 def check(file: Annotated[Path, typer.Argument(metavar="FILE", help="A configuration, TOML.")]) -> None:
     """Say what is wrong in a configuration, every fault with its key."""
     with _faults_told():
-        configuration.load(file, checks=[_template_faults])
+        config_file.load(file, checks=[_template_faults])
     typer.echo(f"{file}: nothing wrong")
 
 
@@ -107,12 +107,12 @@ def repair(
 @app.command(name="config")
 def print_reference() -> None:
     """Print the default configuration, every key with unit and comment."""
-    typer.echo(configuration.reference(), nl=False)
+    typer.echo(config_file.reference(), nl=False)
 
 
 def _run(path: Path | None, overrides: dict[str, Any], log_level: str | None, *, demo: bool) -> None:
     logs.configure(log_level)
-    load = functools.partial(configuration.load, path, overrides, [_template_faults])
+    load = functools.partial(config_file.load, path, overrides, [_template_faults])
     with _faults_told():
         config = load()
         if demo and "live" not in config.apps:

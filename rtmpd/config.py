@@ -1,103 +1,49 @@
 """
-The configuration: TOML in, frozen models out, every fault named by key, value and expectation.
+The configuration: frozen tables of everything that an operator can set.
 
 Each field carries a unit, a range and a description; the faults that a user reads and the reference that `rtmpd config`
-prints are made from them, so that neither can drift from what is accepted. Secure by default: an address that others
-can reach is refused until publishing needs a key, or the file says `open = true`.
+prints are made from them, so that neither can drift from what is accepted. `rtmpd.config_file` reads and checks it.
 
 A leaf: every folder may read its own section, none is imported here.
 """
 
 from __future__ import annotations
 
-import contextlib
-import difflib
-import tomllib
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-from pydantic import (
-    AfterValidator,
-    BaseModel,
-    BeforeValidator,
-    ConfigDict,
-    Field,
-    PlainValidator,
-    Strict,
-    ValidationError,
-)
-from pydantic.fields import FieldInfo
+from pydantic import BaseModel, ConfigDict, Field
 
-from rtmpd import config_words
 from rtmpd.address import Address
-from rtmpd.config_words import Unit, dotted, expectation, shown, tables_model, unit_of
-from rtmpd.errors import ConfigError
+from rtmpd.config_types import (
+    ApplicationName,
+    Bytes,
+    BytesOrOff,
+    BytesPerSecond,
+    Count,
+    CountOrOff,
+    DirectoryPath,
+    FilePath,
+    HttpUrl,
+    HttpUrls,
+    Keys,
+    ListenAddress,
+    Milliseconds,
+    Mode,
+    Networks,
+    PerSecond,
+    RecordFormats,
+    RtmpUrl,
+    Seconds,
+    Secret,
+    Share,
+    Switch,
+    Template,
+)
+from rtmpd.config_words import Unit
 
 _KIB = 1024
 _MIB = 1024 * 1024
-
-Location = tuple[int | str, ...]
-
-
-def _as_list(value: object) -> object:
-    return [value] if isinstance(value, str) else value
-
-
-def _without_repeats(formats: tuple[str, ...]) -> tuple[str, ...]:
-    return tuple(dict.fromkeys(formats))
-
-
-def _application_name(name: object) -> str:
-    """Accept what a client can write between host and stream, and a file system can hold percent-encoded."""
-    if not isinstance(name, str) or not 0 < len(name.encode()) <= 256 or not name.isprintable():
-        raise ValueError("not a name")
-    if "?" in name or any(segment in {"", ".", ".."} for segment in name.split("/")):
-        raise ValueError("not a path")
-    return name
-
-
-def _without_nul(path: Path) -> Path:
-    if "\0" in str(path):
-        raise ValueError("no file system holds it")
-    return path
-
-
-def _relative_path(text: str) -> str:
-    """Refuse what would lead out of the directory whatever the fields stand for."""
-    if "\0" in text or not text or text.startswith("/") or {".", ".."} & set(text.split("/")):
-        raise ValueError("not below")
-    return text
-
-
-ListenAddress = Annotated[
-    Address, PlainValidator(Address.parse), Unit("HOST:PORT", 'an address like "127.0.0.1:1935" or "[::1]:1935"')
-]
-FilePath = Annotated[
-    Path, Strict(strict=False), AfterValidator(_without_nul), Unit("path", "the path of a file that can be read")
-]
-DirectoryPath = Annotated[
-    Path, Strict(strict=False), AfterValidator(_without_nul), Unit("path", "the path of a directory")
-]
-Seconds = Annotated[float, Unit("seconds", "a number of seconds")]
-Milliseconds = Annotated[float, Unit("milliseconds", "a number of milliseconds")]
-Bytes = Annotated[int, Field(ge=1), Unit("bytes", "a whole number of bytes")]
-BytesOrOff = Annotated[int, Field(ge=0), Unit("bytes", "a whole number of bytes")]
-BytesPerSecond = Annotated[int, Field(ge=1), Unit("bytes per second", "a whole number of bytes per second")]
-Count = Annotated[int, Field(ge=1), Unit("count", "a whole number")]
-PerSecond = Annotated[float, Field(gt=0), Unit("per second", "a number per second")]
-Share = Annotated[float, Field(gt=0, le=1), Unit("fraction of one core", "a fraction")]
-Switch = Annotated[bool, Unit("true or false", "true or false")]
-Mode = Annotated[Literal["auto", "manual"], Unit("choice", "a choice")]
-Key = Annotated[str, Field(pattern=r"^[!-~]{1,128}$")]
-Keys = Annotated[
-    tuple[Key, ...],
-    Strict(strict=False),
-    BeforeValidator(_as_list),
-    Unit("list of keys", "a key, or a list of keys, each of 1 to 128 visible ASCII characters", secret=True),
-]
-Template = Annotated[str, AfterValidator(_relative_path), Unit("template", "a relative path without . or ..")]
-ApplicationName = Annotated[str, BeforeValidator(_application_name)]
 
 
 class Section(BaseModel):
@@ -133,6 +79,75 @@ class DataConfig(Section):
         default=Path("./data"),
         description="Holds recordings/ and their index, rtmpd.db; made when missing, locked by the one server that uses it.",
     )
+
+
+class HttpConfig(Section):
+    """The control API over HTTP; who reaches it without a token can do everything."""
+
+    listen: ListenAddress = Field(default=Address("127.0.0.1", 8080), description="Where HTTP is accepted.")
+    token: Keys = Field(
+        default=(),
+        repr=False,
+        description="Who uses the API must send one of these as Authorization: Bearer TOKEN; empty: nobody needs one, which "
+        "only a loopback address allows.",
+    )
+    body_bytes: Bytes = Field(default=64 * _KIB, description="The body of one request.")
+    event_streams: Count = Field(default=64, description="Clients that follow /api/v1/events at once.")
+
+
+class ControlConfig(Section):
+    """The control socket: the same API for programs on this machine, without a token."""
+
+    socket: FilePath | None = Field(
+        default=None,
+        description="A Unix socket that only this user can open; by default rtmpd.sock in the data directory.",
+        examples=["/run/rtmpd/rtmpd.sock"],
+    )
+
+
+class UrlsConfig(Section):
+    """How others reach this server: what URLs in answers and callbacks begin with."""
+
+    rtmp: RtmpUrl | None = Field(
+        default=None,
+        description="Before /application/stream; by default the address that RTMP is accepted on.",
+        examples=["rtmp://live.example.com"],
+    )
+    http: HttpUrl | None = Field(
+        default=None,
+        description="The same for HTTP.",
+        examples=["https://live.example.com"],
+    )
+
+
+class RoomsConfig(Section):
+    """Streams that are named by room, user and kind: their name is BIZID_MD5(room_user_kind)."""
+
+    bizid: Annotated[str, Unit("text", "1 to 32 letters and digits")] = Field(
+        default="8888", pattern=r"^[0-9A-Za-z]{1,32}$", description="What their names begin with."
+    )
+    app: Annotated[ApplicationName, Unit("text", "an application's name")] = Field(
+        default="live", description="Their application."
+    )
+
+
+class CallbacksConfig(Section):
+    """What happens to streams and recordings is told to these receivers: until they answer 200, over crashes too."""
+
+    urls: HttpUrls = Field(default=(), repr=False, description="Each gets every callback, by POST.")
+    key: Secret | None = Field(
+        default=None,
+        repr=False,
+        description="Callbacks are signed with it: sign = MD5(key + t), and X-Rtmpd-Signature over the whole body.",
+        examples=["a-long-secret"],
+    )
+    timeout_s: Seconds = Field(default=20, gt=0, description="For an answer.")
+    longest_pause_s: Seconds = Field(default=60, gt=0, description="Pauses between tries grow up to it.")
+    give_up_s: Seconds = Field(
+        default=24 * 3600, gt=0, description="A callback that is older is tried no more; it goes to the dead letters."
+    )
+    dead_kept_s: Seconds = Field(default=7 * 24 * 3600, gt=0, description="Dead letters can be read and sent again.")
+    parallel: Count = Field(default=16, description="Callbacks on their way at once, to each receiver.")
 
 
 class SessionLimits(Section):
@@ -251,14 +266,17 @@ class WorkersConfig(Section):
 class AppConfig(Section):
     """One application: the first part of a stream's path. Others than those configured are refused."""
 
-    record: Mode = Field(default="manual", description="auto: every published stream is recorded; manual: none is.")
-    record_formats: Annotated[
-        tuple[Literal["flv", "mp4", "hls", "m4a", "mp3"], ...],
-        Strict(strict=False),
-        BeforeValidator(_as_list),
-        AfterValidator(_without_repeats),
-        Unit("list", "a list of formats"),
-    ] = Field(
+    push: Mode = Field(
+        default="auto",
+        description="auto: a published stream can be watched at once; manual: it is private until a push is started.",
+    )
+    push_kept_s: Seconds = Field(
+        default=3600, ge=0, description="A push that was started is on again if its publisher is back after so long."
+    )
+    record: Mode = Field(
+        default="manual", description="auto: every published stream is recorded; manual: those that are asked for."
+    )
+    record_formats: RecordFormats = Field(
         default=("flv",),
         min_length=1,
         description="What a recording is written as; m4a and mp3 take the sound alone (mp3: if that is what is sent).",
@@ -297,6 +315,39 @@ class AppConfig(Section):
         default=(), repr=False, description="Who publishes must give one of these as ?key=; empty: anyone may publish."
     )
     play_key: Keys = Field(default=(), repr=False, description="The same for who plays.")
+    publish_secret: Keys = Field(
+        default=(),
+        repr=False,
+        description="Who publishes must have a URL signed with one of these (a primary and a backup, so that they can be "
+        "rolled): ?txSecret=MD5(secret + stream + txTime)&txTime=EXPIRY, unix seconds in hex. Beside publish_key either will do.",
+    )
+    play_secret: Keys = Field(default=(), repr=False, description="The same for who plays.")
+    publish_allow: Networks = Field(default=(), description="Who may publish; empty: every address.")
+    publish_deny: Networks = Field(default=(), description="Who may not, whatever publish_allow says.")
+    play_allow: Networks = Field(default=(), description="Who may play; empty: every address.")
+    play_deny: Networks = Field(default=(), description="Who may not, whatever play_allow says.")
+    on_publish: HttpUrl | None = Field(
+        default=None,
+        repr=False,
+        description="Is asked before somebody publishes (POST, JSON): may refuse, rename the stream, and set its push, record "
+        "and targets.",
+        examples=["http://127.0.0.1:9000/on_publish"],
+    )
+    on_play: HttpUrl | None = Field(
+        default=None,
+        repr=False,
+        description="Is asked before somebody plays.",
+        examples=["http://127.0.0.1:9000/on_play"],
+    )
+    hook_timeout_s: Seconds = Field(default=3, gt=0, description="For the answer of on_publish or on_play.")
+    hook_failure: Annotated[Literal["refuse", "admit"], Unit("choice", "a choice")] = Field(
+        default="refuse", description="Without an answer that can be understood."
+    )
+    max_streams: CountOrOff = Field(default=0, description="Streams at once; 0: no limit.")
+    max_players: CountOrOff = Field(default=0, description="Players at once; 0: no limit.")
+    max_bits_per_s: Annotated[int, Field(ge=0), Unit("bits per second", "a whole number of bits per second")] = Field(
+        default=0, description="A publisher that sends more over ten seconds is disconnected; 0: no limit."
+    )
 
 
 class Config(Section):
@@ -307,6 +358,10 @@ class Config(Section):
     )
     rtmp: RtmpConfig = RtmpConfig()
     rtmps: RtmpsConfig = RtmpsConfig()
+    http: HttpConfig = HttpConfig()
+    control: ControlConfig = ControlConfig()
+    urls: UrlsConfig = UrlsConfig()
+    rooms: RoomsConfig = RoomsConfig()
     data: DataConfig = DataConfig()
     limits: LimitsConfig = LimitsConfig()
     log: LogConfig = LogConfig()
@@ -314,164 +369,9 @@ class Config(Section):
     players: PlayersConfig = PlayersConfig()
     recordings: RecordingsConfig = RecordingsConfig()
     workers: WorkersConfig = WorkersConfig()
+    callbacks: CallbacksConfig = CallbacksConfig()
     apps: dict[ApplicationName, AppConfig] = Field(
         default_factory=lambda: {"live": AppConfig()},
         description="One table per application, [apps.NAME]; a name with other characters than letters, digits, - and _ "
         "is quoted.",
     )
-
-
-Check = Callable[[Config], Iterable[tuple[Location, str]]]
-"""Finds faults that only another part of rtmpd can see: yields keys, and what to say of each."""
-
-
-def load(path: Path | None = None, overrides: Mapping[str, Any] | None = None, checks: Sequence[Check] = ()) -> Config:
-    """
-    Read a configuration file and check all of it.
-
-    Args:
-        path: a TOML file; none for the defaults.
-        overrides: tables laid over the file's, as the command line gives them: `{"rtmp": {"listen": "…"}}`.
-        checks: further checks of what could be read.
-
-    Returns:
-        The configuration, safe to start with.
-
-    Raises:
-        ConfigError: with every fault that was found.
-    """
-    return validate(_overlaid({} if path is None else _read(path), overrides or {}), checks)
-
-
-def validate(document: Mapping[str, Any], checks: Sequence[Check] = ()) -> Config:
-    """
-    Check a configuration that is already a tree of tables.
-
-    Args:
-        document: as `tomllib` reads it.
-        checks: further checks of what could be read.
-
-    Returns:
-        The configuration, safe to start with.
-
-    Raises:
-        ConfigError: with every fault that was found.
-    """
-    faults: list[tuple[Location, str]] = []
-    config = None
-    try:
-        config = Config.model_validate(document)
-    except ValidationError as error:
-        found = error.errors()
-        # pydantic calls a list too short, too, when none of its items was right: the items say it.
-        inner = {each["loc"][:-1] for each in found if isinstance(each["loc"][-1], int)}
-        faults += [
-            (each["loc"], _fault(each["loc"], each["type"], each["input"]))
-            for each in found
-            if each["loc"] not in inner
-        ]
-        # What several keys say together is checked too, as far as the rest can be read, so that one run tells all.
-        with contextlib.suppress(ValidationError):
-            config = Config.model_validate(_without(document, [location for location, _ in faults]))
-    if config is not None:
-        at_fault = {part for location, _ in faults for part in location}
-        faults += _faults_between_keys(config, at_fault)
-        faults += [fault for check in checks for fault in check(config)]
-    if config is None or faults:
-        raise ConfigError([f"{dotted(location)}: {text}" for location, text in faults])
-    return config
-
-
-def _read(path: Path) -> dict[str, Any]:
-    try:
-        with path.open("rb") as file:
-            return tomllib.load(file)
-    except OSError as error:
-        raise ConfigError([f"{path}: {error.strerror}: a file that can be read is expected"]) from error
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
-        raise ConfigError([f"{path}: {error}: valid TOML is expected"]) from error
-
-
-def _overlaid(below: Mapping[str, Any], above: Mapping[str, Any]) -> dict[str, Any]:
-    merged = dict(below)
-    for key, value in above.items():
-        under = merged.get(key)
-        merged[key] = _overlaid(under, value) if isinstance(under, dict) and isinstance(value, Mapping) else value
-    return merged
-
-
-def _without(document: Mapping[str, Any], locations: Sequence[Location]) -> dict[str, Any]:
-    """Copy the tables, leaving out the keys at fault (a faulty item of a list takes the whole list with it)."""
-    kept: dict[str, Any] = {}
-    for key, value in document.items():
-        below = [location[1:] for location in locations if location[0] == key]
-        if isinstance(value, Mapping) and () not in below and ("[key]",) not in below:
-            kept[key] = _without(value, below)
-        elif not below:
-            kept[key] = value
-    return kept
-
-
-def _faults_between_keys(config: Config, at_fault: set[int | str]) -> Iterator[tuple[Location, str]]:
-    """Find what is wrong only in view of other keys; `at_fault` are names that were already complained about."""
-    rtmps = config.rtmps
-    for name, path in (("cert", rtmps.cert), ("key", rtmps.key)):
-        field = RtmpsConfig.model_fields[name]
-        if path is None and rtmps.listen is not None and name not in at_fault:
-            yield ("rtmps", name), f"not set: {expectation(field)} is expected, since rtmps.listen is set"
-        elif path is not None and not path.is_file():
-            yield ("rtmps", name), f"{shown(str(path))}: {expectation(field)} is expected"
-    if config.open or at_fault & {"open", "publish_key"}:
-        return
-    keyless = [dotted(("apps", name)) for name, app in config.apps.items() if not app.publish_key]
-    for section, listen in (("rtmp", config.rtmp.listen), ("rtmps", config.rtmps.listen)):
-        if keyless and listen is not None and not listen.loopback:
-            wanted = f"a loopback address, or a publish_key for {', '.join(keyless)}, or open = true"
-            yield (section, "listen"), f"{shown(str(listen))}: {wanted} is expected"
-
-
-def _fault(location: Location, kind: str, value: object) -> str:
-    model, field = _resolve(location)
-    if kind == "extra_forbidden":
-        close = difflib.get_close_matches(str(location[-1]), model.model_fields, n=1)
-        hint = f" (did you mean {close[0]}?)" if close else ""
-        meant = unit_of(model.model_fields[close[0]]) if close else None
-        return f"{_value(value, meant)}: no such key; one of {', '.join(model.model_fields)} is expected{hint}"
-    if location[-1] == "[key]":
-        return f"{shown(value)}: an application's name is expected: 1 to 256 bytes, no ?, no empty, . or .. segment"
-    unit = None if field is None else unit_of(field)
-    if field is None or unit is None:
-        return f"{shown(value)}: a table is expected"
-    return f"{_value(value, unit)}: {expectation(field)} is expected"
-
-
-def _value(value: object, unit: Unit | None) -> str:
-    return "(not shown)" if unit is not None and unit.secret else shown(value)
-
-
-def _resolve(location: Location) -> tuple[type[BaseModel], FieldInfo | None]:
-    """Find the table that a location lies in, and the field of it, if it is one."""
-    model: type[BaseModel] = Config
-    field: FieldInfo | None = None
-    parts = iter([part for part in location if isinstance(part, str)])
-    for part in parts:
-        field = model.model_fields.get(part)
-        if field is None:
-            break
-        table = tables_model(field)
-        if table is not None:
-            model, field = table, None
-            if table is AppConfig:
-                next(parts, None)
-    return model, field
-
-
-def reference() -> str:
-    """
-    Write the default configuration as TOML, each key with its description and unit.
-
-    Returns:
-        A file that loads back to the defaults; a key without a default stands in a comment, with an example.
-    """
-    heading = "The configuration of rtmpd with its defaults; a file needs only the keys that it changes."
-    return config_words.reference(Config, heading, "live")

@@ -11,7 +11,8 @@ from typer.testing import CliRunner
 
 import rtmpd
 from rtmpd import cli, logs
-from rtmpd.config import Config, validate
+from rtmpd.config import Config
+from rtmpd.config_file import validate
 from rtmpd.errors import ConfigError, StartError
 from tests.helpers.footage import footage
 

@@ -6,8 +6,8 @@ import tomllib
 import pytest
 
 from muxers.formats import FORMATS
-from rtmpd.address import Address
-from rtmpd.config import AppConfig, Config, LimitsConfig, Section, SessionLimits, load, reference, validate
+from rtmpd.config import Config, LimitsConfig, Section, SessionLimits
+from rtmpd.config_file import validate
 from rtmpd.config_words import tables_model, unit_of
 from rtmpd.errors import ConfigError
 from rtmpd.session.limits import Limits
@@ -32,102 +32,6 @@ FIELDS = dict(every_field())
 FORMAT_LIST = 'a list of "flv" or "mp4" or "hls" or "m4a" or "mp3"'
 
 
-def test_nothing_configured_is_a_whole_configuration_that_listens_on_loopback_only():
-    config = load()
-
-    assert Config() == config
-    assert Address("127.0.0.1", 1935) == config.rtmp.listen
-    assert config.rtmps.listen is None
-    assert {"live": AppConfig()} == config.apps
-
-
-def test_a_file_changes_the_keys_that_it_names_and_no_others(tmp_path):
-    path = tmp_path / "rtmpd.toml"
-    path.write_text('[apps."studio/a"]\nrecord = "auto"\ngrace_s = 2.5\n[rtmp]\nlisten = "[::1]:0"\n')
-
-    config = load(path)
-
-    assert {"studio/a": AppConfig(record="auto", grace_s=2.5)} == config.apps
-    assert Address("::1", 0) == config.rtmp.listen
-    assert Config().limits == config.limits
-
-
-def test_overrides_lie_over_the_file_key_by_key(tmp_path):
-    path = tmp_path / "rtmpd.toml"
-    path.write_text('[data]\ndirectory = "a"\n[players]\nwait_s = 1\n')
-
-    config = load(path, {"data": {"directory": "b"}, "rtmp": {"listen": "127.0.0.1:1"}})
-
-    assert (str(config.data.directory), config.players.wait_s, config.rtmp.listen.port) == ("b", 1, 1)
-
-
-def test_an_override_is_checked_like_the_file():
-    with pytest.raises(ConfigError, match=r'^rtmp\.listen: "nowhere": an address like "127'):
-        load(None, {"rtmp": {"listen": "nowhere"}})
-
-
-@pytest.mark.parametrize(
-    ("text", "fault"),
-    [
-        ('[apps.live]\ngrace_s = "ten"', 'apps.live.grace_s: "ten": a number of seconds >= 0 is expected'),
-        ("[apps.live]\ngrace_s = -1", "apps.live.grace_s: -1: a number of seconds >= 0 is expected"),
-        ("[players]\nlag_limit_s = nan", "players.lag_limit_s: NaN: a number of seconds > 0 is expected"),
-        ('[players]\nlag = "jmp"', 'players.lag: "jmp": "jump" or "disconnect" is expected'),
-        ('[apps.live]\nrecord = "on"', 'apps.live.record: "on": "auto" or "manual" is expected'),
-        ("[limits]\namf_depth = true", "limits.amf_depth: true: a whole number >= 1 is expected"),
-        ("[limits]\nmessage_bytes = 1.5", "limits.message_bytes: 1.5: a whole number of bytes >= 1 is expected"),
-        ("[fanout]\nshare = 2", "fanout.share: 2: a fraction > 0 and <= 1 is expected"),
-        ("open = 1", "open: 1: true or false is expected"),
-        ("rtmp = 5", "rtmp: 5: a table is expected"),
-        ("apps = []", "apps: []: a table is expected"),
-        ("[apps]\nlive = 3", "apps.live: 3: a table is expected"),
-        ("[apps.live]\nrecord_formats = []", f"apps.live.record_formats: []: {FORMAT_LIST} is expected"),
-        ("[apps.live]\nrecord_cut_s = -1", "apps.live.record_cut_s: -1: a number of seconds >= 0 is expected"),
-        (
-            "[apps.live]\nrecord_cut_bytes = 0.5",
-            "apps.live.record_cut_bytes: 0.5: a whole number of bytes >= 0 is expected",
-        ),
-        ('[apps.live]\nrecord_faststart = "yes"', 'apps.live.record_faststart: "yes": true or false is expected'),
-        ("[apps.live]\nhls_segment_s = 0", "apps.live.hls_segment_s: 0: a number of seconds > 0 is expected"),
-        ('[apps.live]\nhls_segment_type = "mp4"', 'apps.live.hls_segment_type: "mp4": "fmp4" or "ts" is expected'),
-        ("[apps.live]\nresume_s = -0.1", "apps.live.resume_s: -0.1: a number of seconds >= 0 is expected"),
-        ("[recordings]\nmax_age_s = -1", "recordings.max_age_s: -1: a number of seconds >= 0 is expected"),
-        ("[recordings]\nmax_bytes = 1.5", "recordings.max_bytes: 1.5: a whole number of bytes >= 0 is expected"),
-        (
-            "[recordings]\nmin_free_bytes = -1",
-            "recordings.min_free_bytes: -1: a whole number of bytes >= 0 is expected",
-        ),
-        ("[workers]\ncount = 0", "workers.count: 0: a whole number >= 1 and <= 64 is expected"),
-        ("[workers]\ncount = 65", "workers.count: 65: a whole number >= 1 and <= 64 is expected"),
-        ("[workers]\nmemory_bytes = 0", "workers.memory_bytes: 0: a whole number of bytes >= 1 is expected"),
-        ("[workers]\nqueue_bytes = true", "workers.queue_bytes: true: a whole number of bytes >= 1 is expected"),
-        (
-            '[apps.live]\nrecord_path = "../x"',
-            'apps.live.record_path: "../x": a relative path without . or .. is expected',
-        ),
-        ('[data]\ndirectory = "a\\u0000"', 'data.directory: "a\\u0000": the path of a directory is expected'),
-        ('[rtmps]\ncert = "/nowhere"', 'rtmps.cert: "/nowhere": the path of a file that can be read is expected'),
-    ],
-)
-def test_a_wrong_value_is_named_with_its_key_and_what_is_expected(text, fault):
-    assert [fault] == faults(text)
-
-
-@pytest.mark.parametrize("name", ["", "a//b", "/a", "a/", "..", "a/../b", "a?b", "a\\nb", "x" * 257])
-def test_a_name_that_no_client_can_ask_for_is_no_application(name):
-    (fault,) = faults(f'[apps."{name}"]')
-
-    assert "an application's name is expected" in fault
-
-
-@pytest.mark.parametrize(
-    ("formats", "read"),
-    [('"mp4"', ("mp4",)), ('["hls", "flv", "hls"]', ("hls", "flv")), ('["m4a", "mp3", "mp4"]', ("m4a", "mp3", "mp4"))],
-)
-def test_formats_are_one_or_a_list_and_repeats_count_once(formats, read):
-    assert validate(tomllib.loads(f"[apps.live]\nrecord_formats = {formats}")).apps["live"].record_formats == read
-
-
 def test_every_format_that_there_is_can_be_configured_and_no_other():
     for name in FORMATS.keys() - {"ts"}:  # for `python -m muxers`: what cannot be watched or sought is no recording
         assert validate({"apps": {"live": {"record_formats": [name]}}}).apps["live"].record_formats == (name,)
@@ -142,38 +46,6 @@ def test_nothing_is_deleted_unless_it_is_asked_for():
     assert (rules.max_age_s, rules.max_bytes, rules.min_free_bytes) == (0, 0, 0)
 
 
-def test_an_unknown_key_is_refused_with_the_keys_that_exist_and_the_likeliest():
-    (fault,) = faults("[apps.live]\ngrce_s = 3")
-
-    assert fault.startswith("apps.live.grce_s: 3: no such key; one of record, ")
-    assert fault.endswith("is expected (did you mean grace_s?)")
-
-
-def test_every_fault_is_told_at_once_those_between_keys_included():
-    found = faults(
-        'zork = 1\n[rtmp]\nlisten = "0.0.0.0:1935"\n[apps.live]\ngrace_s = "ten"\n[rtmps]\nlisten = ":1936"\n'
-    )
-
-    assert {"zork", "apps.live.grace_s", "rtmps.cert", "rtmps.key", "rtmp.listen", "rtmps.listen"} == {
-        fault.partition(":")[0] for fault in found
-    }
-
-
-def test_a_value_that_is_long_or_has_control_characters_stays_one_short_line():
-    (fault,) = faults(f'[players]\nlag = "\\u001b[2J\\n{"x" * 1000}"')
-
-    assert fault.isprintable()
-    assert len(fault) < 200
-
-
-@pytest.mark.parametrize("line", ['publish_key = ["hush hush"]', 'publish_kye = "hush"', "play_key = [42, {hush = 1}]"])
-def test_a_key_is_never_shown_in_a_fault(line):
-    found = faults(f"[apps.live]\n{line}")
-
-    assert found
-    assert not any("hush" in fault or "42" in fault for fault in found)
-
-
 def test_a_configuration_does_not_show_its_keys_when_printed():
     config = validate({"apps": {"live": {"publish_key": ["hush"], "play_key": "hush"}}})
 
@@ -181,88 +53,9 @@ def test_a_configuration_does_not_show_its_keys_when_printed():
     assert "hush" not in repr(config)
 
 
-REACHABLE = '[rtmp]\nlisten = "0.0.0.0:1935"\n'
-
-
-@pytest.mark.parametrize("listen", ["0.0.0.0:1935", ":1935", "[::]:1935", "192.0.2.1:1935", "example.org:1935"])
-def test_an_address_that_others_can_reach_is_refused_while_anyone_may_publish(listen):
-    expected = (
-        f'rtmp.listen: "{listen}": a loopback address, or a publish_key for apps.live, or open = true is expected'
-    )
-
-    assert [expected] == faults(f'[rtmp]\nlisten = "{listen}"')
-
-
-def test_one_application_without_a_key_is_enough_to_refuse():
-    (fault,) = faults(f'{REACHABLE}[apps.a]\npublish_key = "k"\n[apps.b]\nplay_key = "k"')
-
-    assert "a publish_key for apps.b, or open" in fault
-
-
-@pytest.mark.parametrize("text", [f"open = true\n{REACHABLE}", f'{REACHABLE}[apps.live]\npublish_key = ["a", "b"]'])
-def test_a_publish_key_or_open_allows_any_address(text):
-    assert Address("0.0.0.0", 1935) == validate(tomllib.loads(text)).rtmp.listen
-
-
-def test_a_key_that_is_wrong_is_not_also_called_missing():
-    (fault,) = faults(f'{REACHABLE}[apps.live]\npublish_key = ""')
-
-    assert fault.startswith("apps.live.publish_key[0]: ")
-
-
-def test_rtmps_needs_both_its_files(tmp_path):
-    (tmp_path / "cert.pem").touch()
-
-    (fault,) = faults(f'[rtmps]\nlisten = "127.0.0.1:0"\ncert = "{tmp_path}/cert.pem"')
-
-    assert fault == "rtmps.key: not set: the path of a file that can be read is expected, since rtmps.listen is set"
-
-
-def test_what_another_part_checks_is_told_with_the_rest():
-    def check(config):
-        yield ("apps", "live", "record_path"), f"wrong for {len(config.apps)}"
-
-    with pytest.raises(ConfigError) as caught:
-        validate({"open": 1}, [check])
-
-    assert caught.value.faults == ["open: 1: true or false is expected", "apps.live.record_path: wrong for 1"]
-
-
-@pytest.mark.parametrize(
-    ("content", "expected"),
-    [
-        (None, "No such file or directory: a file that can be read is expected"),
-        (b"[rtmp", "valid TOML is expected"),
-        (b"\xff", "valid TOML is expected"),
-    ],
-)
-def test_a_file_that_cannot_be_read_is_one_fault(tmp_path, content, expected):
-    path = tmp_path / "rtmpd.toml"
-    if content is not None:
-        path.write_bytes(content)
-
-    with pytest.raises(ConfigError) as caught:
-        load(path)
-
-    (fault,) = caught.value.faults
-    assert fault.startswith(f"{path}: ")
-    assert fault.endswith(expected)
-
-
 def test_a_loaded_configuration_cannot_be_changed():
     with pytest.raises(ValueError, match="frozen"):
         Config().open = True
-
-
-def test_the_reference_loads_back_to_the_defaults():
-    assert Config() == validate(tomllib.loads(reference()))
-
-
-def test_the_reference_with_everything_uncommented_names_every_key_once():
-    settings = [line.removeprefix("# ") for line in reference().splitlines() if " = " in line and "[" not in line[:3]]
-    keys = [line.partition(" = ")[0] for line in settings if line.partition(" = ")[0].isidentifier()]
-
-    assert sorted(path.rpartition(".")[2] for path in FIELDS) == sorted(keys)
 
 
 @pytest.mark.parametrize("path", FIELDS)

@@ -12,7 +12,7 @@ import pytest
 import structlog
 import trustme
 
-from rtmpd.config import validate
+from rtmpd.config_file import validate
 from rtmpd.errors import ConfigError, StartError
 from rtmpd.server import Server, raise_descriptor_limit
 from tests.helpers.rig import Client

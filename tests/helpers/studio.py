@@ -12,7 +12,7 @@ from contextlib import closing
 
 import structlog
 
-from rtmpd.config import validate
+from rtmpd.config_file import validate
 from rtmpd.live.log import Retention
 from rtmpd.live.registry import Registry, Takeover
 from rtmpd.net.fanout import FanOut, Pace

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from rtmpd.config import validate
+from rtmpd.config_file import validate
 from rtmpd.errors import StartError, StoreError
 from rtmpd.workers.feeds import FeedEnded, FeedProgress, FileClosed, FileFailed, FileOpened, WorkerDied
 from rtmpd.workers.stream_recorder import Phase

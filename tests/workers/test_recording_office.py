@@ -8,7 +8,7 @@ import signal
 
 import pytest
 
-from rtmpd.config import validate
+from rtmpd.config_file import validate
 from rtmpd.errors import StartError, StoreError
 from rtmpd.live.log import Retention
 from rtmpd.live.registry import Registry, Takeover

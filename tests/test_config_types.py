@@ -1,0 +1,61 @@
+from __future__ import annotations
+
+import tomllib
+
+import pytest
+
+from rtmpd.config import Config
+from rtmpd.config_file import validate
+from rtmpd.config_words import tables_model
+from rtmpd.errors import ConfigError
+
+
+def faults(text):
+    with pytest.raises(ConfigError) as caught:
+        validate(tomllib.loads(text))
+    return caught.value.faults
+
+
+def every_field(model=Config, path=""):
+    for name, field in model.model_fields.items():
+        table = tables_model(field)
+        if table is None:
+            yield f"{path}{name}", field
+        else:
+            yield from every_field(table, f"{path}{name}.")
+
+
+FIELDS = dict(every_field())
+FORMAT_LIST = 'a list of "flv" or "mp4" or "hls" or "m4a" or "mp3"'
+
+
+@pytest.mark.parametrize("name", ["", "a//b", "/a", "a/", "..", "a/../b", "a?b", "a\\nb", "x" * 257])
+def test_a_name_that_no_client_can_ask_for_is_no_application(name):
+    (fault,) = faults(f'[apps."{name}"]')
+
+    assert "an application's name is expected" in fault
+
+
+@pytest.mark.parametrize(
+    ("formats", "read"),
+    [('"mp4"', ("mp4",)), ('["hls", "flv", "hls"]', ("hls", "flv")), ('["m4a", "mp3", "mp4"]', ("m4a", "mp3", "mp4"))],
+)
+def test_formats_are_one_or_a_list_and_repeats_count_once(formats, read):
+    assert validate(tomllib.loads(f"[apps.live]\nrecord_formats = {formats}")).apps["live"].record_formats == read
+
+
+@pytest.mark.parametrize("url", ["rtmp://a/b", "http://", "http://a b/", "http://a:x/", "a", ""])
+def test_a_hook_is_asked_over_http_and_nothing_else(url):
+    assert faults(f'[apps.live]\non_publish = "{url}"')
+
+
+def test_a_network_may_be_an_address_or_have_host_bits():
+    app = validate(tomllib.loads('[apps.live]\npublish_allow = ["192.0.2.1/24", "2001:db8::1"]')).apps["live"]
+
+    assert [str(each) for each in app.publish_allow] == ["192.0.2.0/24", "2001:db8::1/128"]
+
+
+def test_a_network_that_is_none_is_named():
+    (fault,) = faults('[apps.live]\nplay_deny = ["192.0.2.300"]')
+
+    assert fault.startswith("apps.live.play_deny[0]: ")
