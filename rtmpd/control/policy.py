@@ -9,6 +9,7 @@ from urllib.parse import parse_qs
 from rtmpd.config import AppConfig
 from rtmpd.errors import Refused
 from rtmpd.live.registry import Takeover
+from rtmpd.live.terms import Terms
 from rtmpd.net.policy import PlayGrant, PublishGrant
 from rtmpd.session.events import PlayRequested, PublishRequested
 
@@ -29,7 +30,7 @@ class ConfiguredPolicy:
         """
         self.apps = apps
 
-    async def admit_publisher(self, request: PublishRequested, address: str) -> PublishGrant:
+    async def admit_publisher(self, request: PublishRequested, address: str, client: int) -> PublishGrant:
         """Admit who names a known application and, where it has publish keys, one of them."""
         app = self._app(request.app, _PUBLISH_DENIED)
         key = _key(request.query, app.publish_key, _PUBLISH_DENIED, "publish")
@@ -39,9 +40,10 @@ class ConfiguredPolicy:
             identity=address if key is None else f"key:{key}",
             takeover=Takeover(app.takeover),
             grace_s=app.grace_s,
+            terms=Terms(is_public=app.push == "auto", query=request.query, address=address, client=client),
         )
 
-    async def admit_player(self, request: PlayRequested, address: str) -> PlayGrant:  # noqa: ARG002 - for hooks to come
+    async def admit_player(self, request: PlayRequested, address: str, client: int) -> PlayGrant:  # noqa: ARG002 - for hooks to come
         """Admit who names a known application and, where it has play keys, one of them."""
         app = self._app(request.app, _PLAY_FAILED)
         _key(request.query, app.play_key, _PLAY_FAILED, "play")
@@ -57,11 +59,11 @@ class ConfiguredPolicy:
 class StoppingPolicy:
     """Admits nobody any more: the server is about to stop."""
 
-    async def admit_publisher(self, request: PublishRequested, address: str) -> PublishGrant:  # noqa: ARG002
+    async def admit_publisher(self, request: PublishRequested, address: str, client: int) -> PublishGrant:  # noqa: ARG002
         """Refuse; an encoder that reconnects finds the next server."""
         raise Refused(_PUBLISH_DENIED, "the server is stopping")
 
-    async def admit_player(self, request: PlayRequested, address: str) -> PlayGrant:  # noqa: ARG002
+    async def admit_player(self, request: PlayRequested, address: str, client: int) -> PlayGrant:  # noqa: ARG002
         """Refuse."""
         raise Refused(_PLAY_FAILED, "the server is stopping")
 

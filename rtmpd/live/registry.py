@@ -13,6 +13,7 @@ from typing import Protocol
 from rtmpd.errors import Refused
 from rtmpd.live.log import Retention
 from rtmpd.live.stream import Member, Publication, Stream, StreamState
+from rtmpd.live.terms import PLAIN, Terms
 
 
 class Takeover(Enum):
@@ -25,7 +26,7 @@ class Takeover(Enum):
 
 
 class StreamObserver(Protocol):
-    """Someone who follows every stream: recording, later relays and callbacks."""
+    """Someone who follows every stream: recordings, pushes."""
 
     def stream_published(self, stream: Stream) -> None:
         """A publisher holds the stream, for the first time or again within the grace time."""
@@ -59,7 +60,13 @@ class Registry:
         return self._streams.get((app, name))
 
     def publish(
-        self, app: str, name: str, identity: str, takeover: Takeover, evict: Callable[[str], None]
+        self,
+        app: str,
+        name: str,
+        identity: str,
+        takeover: Takeover,
+        evict: Callable[[str], None],
+        terms: Terms = PLAIN,
     ) -> Publication:
         """
         Give a stream to a publisher.
@@ -70,6 +77,7 @@ class Registry:
             identity: the publisher's key, or its address where there is no key.
             takeover: what a second publisher of the name may do.
             evict: ends this publisher's session when another takes over.
+            terms: on which it was admitted.
 
         Returns:
             The publisher's hold on the stream; members and observers have been told.
@@ -84,7 +92,7 @@ class Registry:
                 raise Refused("NetStream.Publish.BadName", f"{stream.path} is already being published")
             stream.publication = None
             held.evict("replaced by another publisher of the same stream")
-        publication = Publication(stream, identity, evict)
+        publication = Publication(stream, identity, evict, terms)
         stream.open(publication)
         for observer in self.observers:
             observer.stream_published(stream)

@@ -15,6 +15,7 @@ from typing import Protocol
 from rtmpd.live.headers import METADATA_MS, Headers
 from rtmpd.live.log import CHUNK_FORM, FLV_FORM, Form, Log, LogMessage, Retention
 from rtmpd.live.subscription import Cursor
+from rtmpd.live.terms import PLAIN, Terms
 from rtmpd.media.tags import EMPTY, END_OF_SEQUENCE, KEY_FRAME, SEQUENCE_HEADER, classify, header_slot
 from rtmpd.media.timeline import Jump, Timeline
 from rtmpd.wire.messages import DATA_AMF0, VIDEO, Message
@@ -45,7 +46,7 @@ class Member(Protocol):
         """The stream has a log to read."""
 
     def stream_ended(self, stream: Stream, reason: str) -> None:
-        """The log will not grow any more; what it holds may still be read."""
+        """Go: the log will not grow any more, or (where the stream is not public) not for this one."""
 
 
 class Stream:
@@ -61,6 +62,7 @@ class Stream:
         "app",
         "ends_at_s",
         "headers",
+        "is_public",
         "log",
         "members",
         "name",
@@ -89,6 +91,7 @@ class Stream:
         self.headers = Headers()
         self.log = Log(CHUNK_FORM, self._retention)
         self.ends_at_s: float | None = None
+        self.is_public = False
         self._flv: Log | None = None
         self._last_timestamp_ms = 0
         self._last_frame_s = float("-inf")
@@ -103,6 +106,11 @@ class Stream:
     def is_named(self, app: str, name: str) -> bool:
         """Whether this is the stream of a name."""
         return (self.app, self.name) == (app, name)
+
+    @property
+    def is_watchable(self) -> bool:
+        """Whether a player may start; while it is not, players are treated as if nobody published."""
+        return self.is_public and self.state is not StreamState.IDLE
 
     @property
     def logs(self) -> tuple[Log, ...]:
@@ -183,14 +191,31 @@ class Stream:
         return self._last_timestamp_ms + max(1, round((now - self._last_frame_s) * 1000))
 
     def open(self, publication: Publication) -> None:
-        """Give the stream to a publisher and tell those who wait."""
-        begins = self.state is StreamState.IDLE
+        """Give the stream to a publisher; if that one was admitted to be public, tell those who wait."""
         self.publication = publication
         self.state = StreamState.LIVE
         self.ends_at_s = None
-        if begins:
-            for member in list(self.members):
-                member.stream_started(self)
+        if publication.terms.is_public:
+            self.reveal()
+
+    def reveal(self) -> None:
+        """Make the stream watchable; those who wait begin to play. Harmless when it is watchable already."""
+        if self.is_public:
+            return
+        self.is_public = True
+        for member in list(self.members):
+            member.stream_started(self)
+
+    def hide(self, reason: str) -> None:
+        """
+        Make the stream private while it goes on: its players read what is left and are told that it has ended.
+
+        Args:
+            reason: for the players.
+        """
+        if self.is_public:
+            self.is_public = False
+            self._dismiss(reason)
 
     def lose(self, ends_at_s: float) -> None:
         """Keep the players without a publisher until an instant."""
@@ -200,15 +225,19 @@ class Stream:
 
     def end(self, reason: str) -> None:
         """
-        End this life of the stream and dismiss its members.
+        End this life of the stream and dismiss its players.
 
         They read what is left of the log before they go; a publisher that comes meanwhile begins another life, which
-        is none of theirs.
+        is none of theirs. Who waits, as nobody published or the stream was private, goes on waiting.
         """
+        if self.is_public:
+            self._dismiss(reason)
+        self._reset()
+
+    def _dismiss(self, reason: str) -> None:
         members, self.members = self.members, {}
         for member in members:
             member.stream_ended(self, reason)
-        self._reset()
 
     def _write(self, type_id: int, timestamp_ms: int, body: bytes, flags: int, now: float) -> None:
         for log in self.logs:
@@ -229,21 +258,26 @@ class Stream:
 class Publication:
     """One publisher's hold on a stream."""
 
-    __slots__ = ("_offset_ms", "_timeline", "evict", "frames", "identity", "stream")
+    __slots__ = ("_offset_ms", "_timeline", "evict", "frames", "identity", "jumps", "jumps_back", "stream", "terms")
 
-    def __init__(self, stream: Stream, identity: str, evict: Callable[[str], None]) -> None:
+    def __init__(self, stream: Stream, identity: str, evict: Callable[[str], None], terms: Terms = PLAIN) -> None:
         """
         Take hold of a stream; `Stream.open` makes it known.
 
         Args:
             stream: what is published.
             identity: who publishes, for the takeover policy: the key, or the address where there is none.
-            evict: ends this publisher's session, with the reason, when another takes the stream over.
+            evict: ends this publisher's session, with the reason: another takes the stream over, or it was told to.
+            terms: on which it was admitted.
         """
         self.stream = stream
         self.identity = identity
         self.evict = evict
+        self.terms = terms
         self.frames = 0
+        self.jumps = 0
+        """Leaps of its timestamps, forwards."""
+        self.jumps_back = 0
         self._timeline = Timeline()
         self._offset_ms: int | None = None if stream.has_frames else 0
 
@@ -254,7 +288,13 @@ class Publication:
 
     def take_jump(self) -> Jump | None:
         """Fetch and forget the last jump of the timestamps; they are passed on as they come."""
-        return self._timeline.take_jump() if self._timeline.jump is not None else None
+        if self._timeline.jump is None:
+            return None
+        if self._timeline.jump.kind == "forward":
+            self.jumps += 1
+        else:
+            self.jumps_back += 1
+        return self._timeline.take_jump()
 
     def append(self, message: Message, now: float) -> None:
         """Take one message; see `extend`."""

@@ -62,6 +62,17 @@ class Cursor:
         return self._sent_bytes + max(self.position, 0)
 
     @property
+    def lag_ms(self) -> int:
+        """Media time between the newest message of the log and the next one to be read; 0 without a log."""
+        log = self.log
+        if log is None:
+            return 0
+        newest_ms = log.timestamp_at(log.end)
+        if self.position == NOWHERE:
+            return 0 if self._gap_from_ms is None else max(newest_ms - self._gap_from_ms, 0)
+        return max(newest_ms - log.timestamp_at(self.position), 0)
+
+    @property
     def overdrawn(self) -> bool:
         """Whether more control messages are waiting than any consumer may be owed: it must be cut off."""
         return len(self.private) - self._owed_bytes > MAX_PRIVATE_BYTES

@@ -18,7 +18,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from rtmpd.errors import Refused
-from rtmpd.live.stream import Publication, Stream, StreamState
+from rtmpd.live.stream import Publication, Stream
 from rtmpd.net.decisions import Decisions
 from rtmpd.net.policy import PlayGrant, PublishGrant
 from rtmpd.net.report import RateReporter
@@ -197,11 +197,14 @@ class Connection:
             self._services.fanout.serve(self._sink)
         self._arm_timer(now)
 
-    def stream_ended(self, stream: Stream, reason: str) -> None:  # noqa: ARG002 - it plays just one
+    def stream_ended(self, stream: Stream, reason: str) -> None:
         """Finish playing once everything is sent."""
         self._end_reason = reason
         self._sink.ending = True
         self._services.fanout.serve(self._sink)
+        if self._sink.ending and not stream.is_public:
+            # The log goes on, for others: who is behind in it would never come to its end.
+            self._sink.detach()
 
     # From outside
 
@@ -302,21 +305,26 @@ class Connection:
     async def _decide_publish(self, request: PublishRequested) -> None:
         services = self._services
         try:
-            grant = await services.policy.admit_publisher(request, self.address)
-            self._publish(request.message_stream_id, grant)
+            grant = await services.policy.admit_publisher(request, self.address, self.number)
+            publication = self._publish(request.message_stream_id, grant)
         except Refused as refused:
             self._session.refuse_publish(request.message_stream_id, refused, services.loop.time())
             services.log.info("publish refused", **self.description, code=refused.code, why=refused.description)
+            return
+        await services.journal.began(publication)
+        self._session.accept_publish(request.message_stream_id, services.loop.time())
+        services.log.info("publish started", **self.description)
 
-    def _publish(self, message_stream_id: int, grant: PublishGrant) -> None:
+    def _publish(self, message_stream_id: int, grant: PublishGrant) -> Publication:
         services = self._services
         if any(each.publication.stream.is_named(grant.app, grant.stream) for each in self._publishing.values()):
             raise Refused(_BAD_NAME, "this connection publishes the stream already")
-        publication = services.registry.publish(grant.app, grant.stream, grant.identity, grant.takeover, self.evict)
+        publication = services.registry.publish(
+            grant.app, grant.stream, grant.identity, grant.takeover, self.evict, grant.terms
+        )
         self._publishing[message_stream_id] = _Publishing(publication, grant.grace_s)
         self.path = publication.stream.path
-        self._session.accept_publish(message_stream_id, services.loop.time())
-        services.log.info("publish started", **self.description)
+        return publication
 
     def _publish_ended(self, event: PublishEnded, now: float) -> None:
         publishing = self._publishing.pop(event.message_stream_id, None)
@@ -327,6 +335,7 @@ class Connection:
     def _unpublish(self, publishing: _Publishing, reason: str, now: float, *, clean: bool) -> None:
         grace_until_s = None if clean or not publishing.grace_s else now + publishing.grace_s
         self._services.registry.unpublish(publishing.publication, reason, grace_until_s)
+        self._services.journal.over(publishing.publication, reason, clean=clean)
 
     # Playing
 
@@ -338,7 +347,7 @@ class Connection:
     async def _decide_play(self, request: PlayRequested) -> None:
         services = self._services
         try:
-            self._play(await services.policy.admit_player(request, self.address))
+            self._play(await services.policy.admit_player(request, self.address, self.number))
         except Refused as refused:
             self._session.refuse_play(request.message_stream_id, refused, services.loop.time())
             services.log.info("play refused", **self.description, code=refused.code, why=refused.description)
@@ -346,15 +355,15 @@ class Connection:
     def _play(self, grant: PlayGrant) -> None:
         services = self._services
         found = services.registry.find(grant.app, grant.stream)
-        if not services.wait_s and (found is None or found.state is StreamState.IDLE):
+        if not services.wait_s and (found is None or not found.is_watchable):
             raise Refused(_STREAM_NOT_FOUND, f"nobody publishes {grant.app}/{grant.stream}")
         stream = services.registry.join(grant.app, grant.stream, self)
         self._stream = stream
         self.path = stream.path
-        if stream.state is StreamState.IDLE:
-            self._waits_until_s = services.loop.time() + services.wait_s
-        else:
+        if stream.is_watchable:
             self.stream_started(stream)
+        else:
+            self._waits_until_s = services.loop.time() + services.wait_s
 
     def _refuse_waiting(self, now: float) -> None:
         refused = Refused(_STREAM_NOT_FOUND, f"nobody published {self.path} for {self._services.wait_s:g} s")
@@ -373,7 +382,7 @@ class Connection:
             return
         if event.paused:
             self._sink.detach()
-        elif self._sink.log is None and stream.state is not StreamState.IDLE:
+        elif self._sink.log is None and stream.is_watchable:
             self._flush()
             stream.join(self._sink, stream.log)
             self._services.fanout.serve(self._sink)
@@ -423,11 +432,31 @@ class Connection:
         """Who this is, for log lines."""
         return {"client": self.number, "address": self.address, "role": self.role, "stream": self.path}
 
+    @property
+    def bytes_in(self) -> int:
+        """Received from the peer."""
+        return self._session.description.bytes_received
+
+    @property
+    def bytes_out(self) -> int:
+        """Taken by its socket."""
+        return self._sink.sent_bytes
+
+    @property
+    def skipped_ms(self) -> int:
+        """Media time that the peer was too slow for."""
+        return self._sink.skipped_ms
+
+    @property
+    def lag_ms(self) -> int:
+        """Media time between the newest frame of its stream and what it is being sent; 0 for who does not play."""
+        return self._sink.lag_ms
+
     def _account(self, now: float) -> dict[str, Any]:
         return {
-            "bytes_in": self._session.description.bytes_received,
-            "bytes_out": self._sink.sent_bytes,
-            "skipped_ms": self._sink.skipped_ms,
+            "bytes_in": self.bytes_in,
+            "bytes_out": self.bytes_out,
+            "skipped_ms": self.skipped_ms,
             "seconds": round(now - self.accepted_s, 3),
         }
 

@@ -11,6 +11,8 @@ from dataclasses import dataclass
 from typing import Protocol
 
 from rtmpd.live.registry import Takeover
+from rtmpd.live.stream import Publication
+from rtmpd.live.terms import PLAIN, Terms
 from rtmpd.session.events import PlayRequested, PublishRequested
 
 
@@ -25,6 +27,8 @@ class PublishGrant:
     takeover: Takeover
     grace_s: float
     """How long players are kept when it drops."""
+    terms: Terms = PLAIN
+    """What else was settled for its stream."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,13 +42,14 @@ class PlayGrant:
 class Policy(Protocol):
     """Decides over publishers and players."""
 
-    async def admit_publisher(self, request: PublishRequested, address: str) -> PublishGrant:
+    async def admit_publisher(self, request: PublishRequested, address: str, client: int) -> PublishGrant:
         """
         Decide whether a publisher may publish.
 
         Args:
             request: what it asked for.
             address: its IP address.
+            client: the number of its connection.
 
         Returns:
             What it may do.
@@ -53,14 +58,45 @@ class Policy(Protocol):
             Refused: with the code and the description that the client is shown.
         """
 
-    async def admit_player(self, request: PlayRequested, address: str) -> PlayGrant:
+    async def admit_player(self, request: PlayRequested, address: str, client: int) -> PlayGrant:
         """
         Decide whether a player may play; raises `Refused` like `admit_publisher`.
 
         Args:
             request: what it asked for.
             address: its IP address.
+            client: the number of its connection.
 
         Returns:
             What it may watch.
         """
+
+
+class Journal(Protocol):
+    """Writes down who publishes, so that it can be told to others whatever happens to this process."""
+
+    async def began(self, publication: Publication) -> None:
+        """
+        Write down that a publisher begins; it is told to go ahead when this returns. It has to return, also when
+        nothing can be written: no stream waits for a disk.
+        """
+
+    def over(self, publication: Publication, reason: str, *, clean: bool) -> None:
+        """
+        Write down that a publisher that began has gone.
+
+        Args:
+            publication: its hold on the stream, which it may have lost to another before.
+            reason: one line.
+            clean: whether it said so itself.
+        """
+
+
+class NoJournal:
+    """Writes nothing down."""
+
+    async def began(self, publication: Publication) -> None:
+        """Let it begin."""
+
+    def over(self, publication: Publication, reason: str, *, clean: bool) -> None:
+        """Forget it."""

@@ -9,7 +9,7 @@ from typing import Protocol
 from rtmpd.live.registry import Registry
 from rtmpd.logs import Logger
 from rtmpd.net.fanout import FanOut
-from rtmpd.net.policy import Policy
+from rtmpd.net.policy import Journal, NoJournal, Policy
 from rtmpd.net.poller import Poller
 from rtmpd.net.tasks import Tasks
 from rtmpd.session.limits import Limits
@@ -21,8 +21,32 @@ RECEIVE_BUFFER_BYTES = 64 * 1024
 class Client(Protocol):
     """A connection, as those who look over all of them see it."""
 
+    number: int
+    """As log lines name it."""
+    address: str
+    """The peer's IP address."""
     role: str
     """"publish", "play" or "-" as long as it has asked for neither."""
+    path: str
+    """The stream that it asked for, "app/name"; "-" before."""
+    accepted_s: float
+    """Seconds of the loop's clock."""
+
+    @property
+    def bytes_in(self) -> int:
+        """Received from it."""
+
+    @property
+    def bytes_out(self) -> int:
+        """Taken by its socket."""
+
+    @property
+    def skipped_ms(self) -> int:
+        """Media time that it was too slow for."""
+
+    @property
+    def lag_ms(self) -> int:
+        """Media time between the newest frame of its stream and what it is being sent; 0 for who does not play."""
 
     def evict(self, reason: str) -> None:
         """End the session for a reason that is not the peer's."""
@@ -46,6 +70,7 @@ class Services:
     """A player that falls out of the log goes on at a key frame, rather than be disconnected."""
     tasks: Tasks
     log: Logger
+    journal: Journal = field(default_factory=NoJournal)
     connections: set[Client] = field(default_factory=set)
     buffer: memoryview = field(default_factory=lambda: memoryview(bytearray(RECEIVE_BUFFER_BYTES)))
     """Received into by all connections in turn; a session copies what it keeps."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 from rtmpd.live.log import Retention
 from rtmpd.live.registry import Registry, Takeover
 from rtmpd.live.stream import Publication, Stream
+from rtmpd.live.terms import PLAIN, Terms
 from rtmpd.wire import amf0
 from rtmpd.wire.messages import AUDIO, DATA_AMF0, VIDEO, Message
 
@@ -40,8 +41,11 @@ def new_stream(**retention):
     return Stream("live", "s", Retention(**retention))
 
 
-def publish(stream, identity="me"):
-    publication = Publication(stream, identity, evict=lambda _: None)
+PRIVATE = Terms(is_public=False)
+
+
+def publish(stream, identity="me", terms=PLAIN):
+    publication = Publication(stream, identity, lambda _: None, terms)
     stream.open(publication)
     return publication
 

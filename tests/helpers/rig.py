@@ -11,6 +11,7 @@ import structlog
 from rtmpd.errors import Refused
 from rtmpd.live.log import Retention
 from rtmpd.live.registry import Registry, Takeover
+from rtmpd.live.terms import Terms
 from rtmpd.net.connection import Connection
 from rtmpd.net.fanout import FanOut, Pace
 from rtmpd.net.policy import PlayGrant, PublishGrant
@@ -35,16 +36,17 @@ class OpenPolicy:
         self.refuse = None
         self.grace_s = 10.0
         self.takeover = Takeover.SAME
+        self.terms = Terms()
         self.gate = asyncio.Event()
         self.gate.set()
 
-    async def admit_publisher(self, request, address):
+    async def admit_publisher(self, request, address, client):
         await self.gate.wait()
         if self.refuse:
             raise Refused(*self.refuse)
-        return PublishGrant(request.app, request.stream, address, self.takeover, self.grace_s)
+        return PublishGrant(request.app, request.stream, address, self.takeover, self.grace_s, self.terms)
 
-    async def admit_player(self, request, address):
+    async def admit_player(self, request, address, client):
         await self.gate.wait()
         if self.refuse:
             raise Refused(*self.refuse)

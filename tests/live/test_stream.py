@@ -11,6 +11,7 @@ from rtmpd.wire.chunk_reader import ChunkReader
 from rtmpd.wire.flv import TagReader
 from rtmpd.wire.messages import AUDIO, DATA_AMF0, VIDEO, Message
 from tests.helpers.live import (
+    PRIVATE,
     audio_frame,
     audio_header,
     inter_frame,
@@ -246,3 +247,60 @@ def test_members_hear_of_start_and_end_but_not_of_a_return_within_the_grace_time
     assert watcher.heard == ["started", "over"]
     assert stream.state is StreamState.IDLE
     assert stream.log.end == 0
+
+
+def test_private_stream_is_shown_to_those_who_wait_when_it_is_revealed_and_to_nobody_before():
+    stream, watcher = new_stream(), Watcher()
+    stream.members[watcher] = None
+    publish(stream, terms=PRIVATE)
+
+    assert not stream.is_watchable
+    assert watcher.heard == []
+    stream.reveal()
+    stream.reveal()
+    assert stream.is_watchable
+    assert watcher.heard == ["started"]
+
+
+def test_hidden_stream_ends_for_its_players_and_goes_on_for_its_publisher():
+    stream, watcher = new_stream(), Watcher()
+    publication = publish(stream)
+    stream.members[watcher] = None
+    stream.hide("push stopped")
+    stream.hide("push stopped")
+    publication.append(key_frame(0), 0.0)
+
+    assert watcher.heard == ["push stopped"]
+    assert not stream.members
+    assert publication.current
+    assert stream.log.newest_key_frame is not None
+
+
+def test_end_of_a_private_stream_is_kept_from_those_who_wait_for_it():
+    stream, watcher = new_stream(), Watcher()
+    publish(stream, terms=PRIVATE)
+    stream.members[watcher] = None
+    stream.end("gone")
+    assert watcher.heard == []
+
+    publish(stream)
+    assert watcher.heard == ["started"]
+
+
+def test_returned_publisher_finds_the_stream_as_public_as_it_was():
+    stream = new_stream()
+    publish(stream, terms=PRIVATE)
+    stream.reveal()
+    stream.lose(10.0)
+    publish(stream, terms=PRIVATE)
+
+    assert stream.is_watchable
+
+
+def test_jumps_are_counted_by_direction():
+    publication = publish(new_stream())
+    for timestamp_ms in (0, 100_000, 40, 200_000):
+        publication.append(inter_frame(timestamp_ms), 0.0)
+        publication.take_jump()
+
+    assert (publication.jumps, publication.jumps_back) == (2, 1)

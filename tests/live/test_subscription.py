@@ -149,6 +149,19 @@ def test_sent_bytes_are_counted_over_jumps():
     assert reader.cursor.sent_bytes == before + frame_bytes
 
 
+def test_lag_is_the_media_time_that_is_still_to_be_read():
+    stream, publication = live(1)
+    reader = Reader(Cursor())
+    assert reader.cursor.lag_ms == 0
+
+    stream.join(reader.cursor, stream.log)
+    reader.take(1 << 20)
+    assert reader.cursor.lag_ms == 0
+    publication.append(inter_frame(500), 0.5)
+    publication.append(inter_frame(900), 0.9)
+    assert reader.cursor.lag_ms == 400
+
+
 def test_a_consumer_that_is_owed_too_much_says_so():
     cursor = Cursor()
     cursor.insert(bytes(MAX_PRIVATE_BYTES))

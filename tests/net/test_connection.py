@@ -17,7 +17,7 @@ from rtmpd.session.limits import Limits
 from rtmpd.wire.chunk_writer import encode_message
 from rtmpd.wire.commands import encode_command
 from rtmpd.wire.messages import COMMAND_AMF0, USER_CONTROL, Message
-from tests.helpers.live import audio_frame, inter_frame, key_frame, metadata, video_header
+from tests.helpers.live import PRIVATE, audio_frame, inter_frame, key_frame, metadata, video_header
 from tests.helpers.rig import Rig
 
 
@@ -431,3 +431,108 @@ async def test_publisher_of_jumping_timestamps_is_reported_once_a_second():
         await rig.until(lambda: rig.services.registry.find("live", "s").publication.frames == 20)
 
     assert len([line for line in rig.lines if line["event"] == "timestamps jump"]) == 1
+
+
+async def test_player_of_a_private_stream_waits_until_it_is_revealed_and_is_told_when_it_is_hidden():
+    async with Rig() as rig:
+        rig.policy.terms = PRIVATE
+        publisher = await rig.publisher()
+        await publisher.send(video_header(), key_frame(0))
+        player = rig.connect()
+        await player.open()
+        await player.command("play", 3, None, "s", message_stream_id=1)
+        await player.ping()
+        stream = rig.services.registry.find("live", "s")
+        assert not [message for message in player.messages if message.type_id == 9]
+
+        stream.reveal()
+        await player.status("NetStream.Play.Start")
+        await player.media(2)
+        stream.hide("push stopped")
+        await player.status("NetStream.Play.UnpublishNotify")
+        await player.end()
+        eof = [m for m in player.messages if m.type_id == USER_CONTROL and m.body == struct.pack(">HI", 1, 1)]
+        await publisher.send(inter_frame(40))
+        await publisher.ping()
+
+        assert len(eof) == 1
+        assert stream.publication is not None
+
+
+async def test_player_that_is_behind_when_its_stream_is_hidden_is_told_in_the_end_though_the_stream_goes_on():
+    async with Rig() as rig:
+        publisher = await rig.publisher()
+        await publisher.send(video_header(), key_frame(0))
+        player = await rig.player()
+        await player.media(2)
+        player.pause_reading()
+        await publisher.send(*(inter_frame(40 * number, size=100_000) for number in range(1, 60)))
+        await rig.until(lambda: rig.services.fanout._blocked)
+        rig.services.registry.find("live", "s").hide("push stopped")
+        await publisher.send(inter_frame(40 * 60, mark=7))
+        await publisher.ping()
+        player.resume_reading()
+        await player.status("NetStream.Play.UnpublishNotify")
+        await player.end()
+
+    assert all(message.timestamp_ms < 40 * 60 for message in player.messages if message.type_id == 9)
+
+
+async def test_player_of_a_private_stream_is_refused_as_if_nobody_published():
+    async with Rig(wait_s=0.05) as rig:
+        rig.policy.terms = PRIVATE
+        await rig.publisher()
+        player = rig.connect()
+        await player.open()
+        await player.command("play", 3, None, "s", message_stream_id=1)
+        refusal = await player.status("NetStream.Play.StreamNotFound")
+
+    assert refusal.arguments[-1]["description"].startswith("nobody published live/s")
+
+
+class SlowJournal:
+    def __init__(self):
+        self.written = asyncio.Event()
+        self.told = []
+
+    async def began(self, publication):
+        self.told.append("begins")
+        await self.written.wait()
+        self.told.append("began")
+
+    def over(self, publication, reason, *, clean):
+        self.told.append(("over", clean))
+
+
+async def test_publisher_is_told_to_go_ahead_once_it_is_written_down():
+    async with Rig() as rig:
+        journal = rig.services.journal = SlowJournal()
+        publisher = rig.connect()
+        await publisher.open()
+        await publisher.command("publish", 3, None, "s", "live", message_stream_id=1)
+        await rig.until(lambda: journal.told)
+        await publisher.ping()
+        before = [m for m in publisher.messages if b"NetStream.Publish.Start" in m.body]
+        journal.written.set()
+        await publisher.status("NetStream.Publish.Start")
+        await publisher.command("deleteStream", 4, None, 1.0)
+        await rig.until(lambda: len(journal.told) > 2)
+
+    assert not before
+    assert journal.told == ["begins", "began", ("over", True)]
+
+
+async def test_publisher_that_leaves_while_it_is_written_down_leaves_no_stream():
+    async with Rig() as rig:
+        journal = rig.services.journal = SlowJournal()
+        publisher = rig.connect()
+        await publisher.open()
+        await publisher.command("publish", 3, None, "s", "live", message_stream_id=1)
+        await rig.until(lambda: journal.told)
+        publisher.close()
+        await rig.until(rig.closed)
+        rig.services.registry.end_overdue(rig.loop.time() + 1000)
+
+        assert rig.services.registry.find("live", "s") is None
+        assert journal.told == ["begins", ("over", False)]
+        assert not rig.failures
