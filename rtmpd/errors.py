@@ -8,6 +8,8 @@ leave a session.
 
 from __future__ import annotations
 
+from typing import Literal
+
 
 class RtmpdError(Exception):
     """The root of everything that rtmpd raises on purpose."""
@@ -78,6 +80,22 @@ class Refused(RtmpdError):
 
 class Overloaded(RtmpdError):
     """There is no room for more of what was asked: one line that says of what, and which limit says so."""
+
+
+class NotPossible(RtmpdError):
+    """An operation that cannot be done, for a reason that its caller can act on."""
+
+    def __init__(self, kind: Literal["unknown", "conflict", "invalid", "unavailable"], detail: str) -> None:
+        """
+        Say why not.
+
+        Args:
+            kind: there is no such thing; its state does not allow it; the request makes no sense; not now.
+            detail: one line for the caller.
+        """
+        super().__init__(detail)
+        self.kind = kind
+        self.detail = detail
 
 
 class UsageError(RtmpdError, RuntimeError):

@@ -1,0 +1,475 @@
+"""
+What the control API is asked and what it answers: one model for each, used by every surface.
+
+The OpenAPI document is generated from these, so each constraint is one that JSON Schema can say. Requests also take the
+hosted service's spellings (`channelName`, `recrodFileType`) and values (numbers as well as names); fields of it that mean
+nothing here are passed over. Answers have one spelling, times in unix seconds, and sizes in bytes.
+"""
+
+from __future__ import annotations
+
+from typing import Annotated, Any, Literal, TypeAlias
+
+from pydantic import AliasChoices, BaseModel, BeforeValidator, ConfigDict, Field, model_validator
+
+from rtmpd.control import words
+from rtmpd.control.words import (
+    EncodeName,
+    EncodeNumber,
+    RecordFileName,
+    RecordFileNumber,
+    RecordTypeName,
+    RecordTypeNumber,
+)
+
+_MEANINGLESS = frozenset(
+    [
+        "classId",
+        "class_id",
+        "isTransCode",
+        "isScreenShot",
+        "isWaterMark",
+        "sdkType",
+        "avSdkType",
+        "pushSvrType",
+        "channelPassword",
+        "waterMark",
+        "waterMarkId",
+    ]
+)
+"""Options of the hosted service that have no counterpart: existing callers send their defaults."""
+
+
+def _alias(*spellings: str) -> AliasChoices:
+    return AliasChoices(*spellings)
+
+
+def _number_of_text(value: object) -> object:
+    """A caller that builds its JSON from a form sends "5"; true is no number, though Python has it equal to 1."""
+    if isinstance(value, bool):
+        raise ValueError("a number or a name")  # noqa: TRY004 - pydantic takes a ValueError for a fault
+    return int(value) if isinstance(value, str) and value.isascii() and value.isdigit() and len(value) < 10 else value
+
+
+def _lower(value: object) -> object:
+    """The hosted service spells names in capitals."""
+    return value.lower() if isinstance(value, str) else value
+
+
+StreamPath: TypeAlias = Annotated[
+    str,
+    Field(
+        min_length=3,
+        max_length=1024,
+        pattern=r"^[^/?\x00-\x1f\x7f]+(/[^/?\x00-\x1f\x7f]+)+$",
+        description="application/name",
+        examples=["live/me"],
+    ),
+]
+RoomPart: TypeAlias = Annotated[str, Field(min_length=1, max_length=128)]
+FileName: TypeAlias = Annotated[
+    str,
+    Field(
+        max_length=200,
+        pattern=r"^$|^[^./\\\s\x00-\x1f\x7f]([^/\\\x00-\x1f\x7f]*[^./\\\s\x00-\x1f\x7f])?$",
+        description="Becomes part of the files' names: no slash, no control character, no dot or space at its ends.",
+    ),
+]
+RtmpUrl: TypeAlias = Annotated[
+    str,
+    Field(max_length=2048, pattern=r"^rtmps?://[A-Za-z0-9._~\[\]:@%-]+/[!-~]+$", examples=["rtmp://a.example/app/key"]),
+]
+ChannelId: TypeAlias = Annotated[str, Field(min_length=1, max_length=64)]
+EncodeType: TypeAlias = Annotated[EncodeNumber | EncodeName, BeforeValidator(_number_of_text), BeforeValidator(_lower)]
+RecordFileType: TypeAlias = Annotated[
+    RecordFileNumber | RecordFileName, BeforeValidator(_number_of_text), BeforeValidator(_lower)
+]
+RecordType: TypeAlias = Annotated[
+    RecordTypeNumber | RecordTypeName, BeforeValidator(_number_of_text), BeforeValidator(_lower)
+]
+Format: TypeAlias = Literal["flv", "mp4", "hls", "m4a", "mp3"]
+
+
+class Request(BaseModel):
+    """A request: no unknown field, no guessed type."""
+
+    model_config = ConfigDict(extra="forbid", strict=True, frozen=True, validate_by_name=True, validate_by_alias=True)
+
+    @model_validator(mode="before")
+    @classmethod
+    def _without_the_meaningless(cls, value: Any) -> Any:
+        if not isinstance(value, dict):
+            return value
+        return {name: each for name, each in value.items() if name not in _MEANINGLESS}
+
+
+class Answer(BaseModel):
+    """An answer."""
+
+    model_config = ConfigDict(frozen=True)
+
+
+class Room(Request):
+    """A stream named by who sends it: its name is BIZID_ and the MD5 of room_user_kind."""
+
+    room: RoomPart
+    user: RoomPart
+    kind: Literal["main", "aux"] = Field(default="main", description="main: camera; aux: screen")
+
+
+StreamReference: TypeAlias = StreamPath | Room
+
+
+class PushStart(Request):
+    """Make a stream watchable, and record or relay it for as long as it is."""
+
+    stream: StreamReference
+    channel_name: Annotated[str, Field(min_length=1, max_length=256)] = Field(
+        validation_alias=_alias("channel_name", "channelName")
+    )
+    channel_desc: Annotated[str, Field(max_length=1024)] = Field(
+        default="", validation_alias=_alias("channel_desc", "channelDesc")
+    )
+    encode_type: EncodeType | None = Field(
+        default=None,
+        validation_alias=_alias("encode_type", "encodeType"),
+        description="Which watch URLs are wanted: HLS 1, FLV 2, RAW 4, RTMP 5, HLS_AND_RTMP 6, fMP4 7; none: all.",
+    )
+    record_file_type: RecordFileType = Field(
+        default=0,
+        validation_alias=_alias("record_file_type", "recordFileType", "recrodFileType"),
+        description="Record for as long as the push lasts: a bit mask of HLS 1, FLV 2, MP4 4, MP3 16 (sound only); NONE 0.",
+    )
+    record_id: Annotated[int, Field(ge=0, le=0xFFFFFFFF)] | None = Field(
+        default=None, validation_alias=_alias("record_id", "recordId"), description="Comes back in callbacks."
+    )
+    targets: Annotated[list[RtmpUrl], Field(max_length=16)] = Field(
+        default=[], description="RTMP URLs that the stream is relayed to."
+    )
+
+    @property
+    def outputs(self) -> frozenset[int] | None:
+        """The kinds of watch URL that are wanted, as numbers; None for all."""
+        if self.encode_type is None:
+            return None
+        number = words.ENCODE_TYPES[self.encode_type] if isinstance(self.encode_type, str) else self.encode_type
+        return words.outputs(number)
+
+    @property
+    def record_formats(self) -> tuple[str, ...]:
+        """What is recorded while the push lasts; empty for nothing."""
+        kind = self.record_file_type
+        return words.record_formats(words.record_mask(kind) if isinstance(kind, str) else kind)
+
+
+class Url(Answer):
+    """Where a stream can be watched."""
+
+    type: EncodeNumber
+    play_url: str
+    rate_type: int = words.RATE_ORIGINAL
+
+
+class Target(Answer):
+    """Where a stream is relayed to."""
+
+    target_id: str
+    url: str = Field(description="Without the part of it that may be a key.")
+    state: str
+    reason: str = Field(default="", description="Why it is in that state, where that is not obvious.")
+
+
+class PushStarted(Answer):
+    """A push that is on."""
+
+    channel_id: str
+    state: Literal["on"] = "on"
+    already: bool = Field(description="It was on before; what the request adds was added.")
+    urls: list[Url]
+    record_task_id: str | None = None
+    targets: list[Target] = []
+    notes: list[str] = Field(default=[], description="What was done otherwise than asked, and why.")
+
+
+class PushStop(Request):
+    """End pushes."""
+
+    channel_ids: Annotated[list[ChannelId], Field(min_length=1, max_length=100)] = Field(
+        validation_alias=_alias("channel_ids", "channelIds")
+    )
+
+
+class PushStopped(Answer):
+    """What became of one push."""
+
+    channel_id: str
+    state: Literal["stopped", "on", "unknown"] = Field(
+        description="on: its application pushes every stream, so that the stream can be watched as before."
+    )
+    already: bool
+    notes: list[str] = []
+
+
+class PushesStopped(Answer):
+    """An answer for each of them, in their order."""
+
+    results: list[PushStopped]
+
+
+class Push(Answer):
+    """A push."""
+
+    channel_id: str
+    stream: str
+    channel_name: str
+    channel_desc: str
+    state: Literal["on", "waiting"] = Field(
+        description="waiting: its publisher was lost; it is on again if that returns."
+    )
+    mode: Literal["auto", "manual"]
+    started_at: float
+    waiting_since: float | None
+    record_id: int | None
+    record_task_id: str | None
+    urls: list[Url]
+    targets: list[Target]
+
+
+class PushList(Answer):
+    """Every push that is on, or waits for its publisher."""
+
+    pushes: list[Push]
+
+
+class TargetAdd(Request):
+    """Relay a pushed stream to one more place."""
+
+    url: RtmpUrl
+
+
+class TargetAdded(Answer):
+    """A target."""
+
+    target: Target
+    already: bool
+
+
+class Done(Answer):
+    """It is so; `already` if it was so before."""
+
+    already: bool = False
+    notes: list[str] = []
+
+
+class RecordStart(Request):
+    """Record a stream from its newest key frame on."""
+
+    stream: StreamReference
+    file_name: FileName = Field(default="", validation_alias=_alias("file_name", "fileName"))
+    record_type: RecordType = Field(
+        default="video",
+        validation_alias=_alias("record_type", "recordType"),
+        description="VIDEO 0: pictures and sound; AUDIO 1: the sound alone.",
+    )
+    formats: Annotated[list[Format], Field(max_length=5)] = Field(
+        default=[], description="None: those of the application; for the sound alone M4A."
+    )
+    tags: Annotated[list[Annotated[str, Field(max_length=128)]], Field(max_length=32)] = []
+    max_duration: Annotated[float, Field(gt=0, le=7 * 24 * 3600)] | None = Field(
+        default=None, validation_alias=_alias("max_duration", "maxDuration"), description="Seconds after which it ends."
+    )
+
+    @property
+    def wants_audio_only(self) -> bool:
+        """Whether pictures are left out."""
+        return self.record_type in {1, "audio"}
+
+
+class RecordStarted(Answer):
+    """A recording that runs."""
+
+    task_id: str
+    state: str
+    already: bool = Field(description="It ran before: the same stream, name, type and formats.")
+    formats: list[str]
+    notes: list[str] = []
+
+
+class File(Answer):
+    """A file of a recording."""
+
+    file_id: str
+    format: str
+    state: Literal["reserved", "open", "closed", "removing"]
+    path: str = Field(description="Below the recordings directory.")
+    url: str = Field(description="Where it can be had; empty where it cannot.")
+    size: int = Field(description="Bytes, once it is closed.")
+    duration: float = Field(description="Seconds, once it is closed.")
+    start_time: float | None
+    end_time: float | None
+    stream: str
+    task_id: str | None
+    recording_id: str
+    record_type: Literal["video", "audio"]
+    tags: list[str]
+    tracks: list[dict[str, Any]]
+    fault: str | None = Field(description="Why it ended before its recording.")
+
+
+class RecordStopped(Answer):
+    """A recording that has ended, or is ending."""
+
+    task_id: str
+    state: Literal["closed", "closing"] = Field(description="closing: its files keep their ids, but are still written.")
+    already: bool
+    files: list[File]
+
+
+class Record(Answer):
+    """A recording that has not ended."""
+
+    task_id: str | None = Field(description="None: it is automatic.")
+    recording_id: str
+    stream: str
+    origin: Literal["auto", "manual"]
+    state: str
+    file_name: str
+    record_type: Literal["video", "audio"]
+    formats: list[str]
+    tags: list[str]
+    started_at: float
+    ends_at: float | None
+
+
+class RecordList(Answer):
+    """Every recording that has not ended."""
+
+    records: list[Record]
+
+
+class FileList(Answer):
+    """A page of files, newest first."""
+
+    recordings: list[File]
+
+
+class Track(Answer):
+    """One track of a stream."""
+
+    kind: Literal["video", "audio"]
+    codec: str
+    track_id: int = 0
+    width: int | None = None
+    height: int | None = None
+    sample_rate: int | None = Field(default=None, description="Hz")
+    channels: int | None = None
+
+
+class Publisher(Answer):
+    """Who publishes a stream."""
+
+    client_id: int
+    address: str
+    since: float
+    bytes_in: int
+    bits_per_s: int = Field(description="Over the last seconds.")
+
+
+class StreamInfo(Answer):
+    """A stream."""
+
+    stream: str
+    app: str
+    name: str
+    state: Literal["live", "grace", "idle"] = Field(
+        description="grace: its publisher dropped and its players are kept; idle: players wait for a publisher."
+    )
+    public: bool = Field(description="Whether it can be watched.")
+    publisher: Publisher | None
+    tracks: list[Track]
+    players: int
+    recordings: int
+    channel_id: str | None = Field(description="Of its push, if one was started.")
+    urls: list[Url]
+
+
+class StreamList(Answer):
+    """Every stream that somebody publishes or waits for."""
+
+    streams: list[StreamInfo]
+
+
+class ClientInfo(Answer):
+    """A connection."""
+
+    client_id: int
+    address: str
+    role: Literal["publish", "play", "-"]
+    stream: str
+    connected_at: float
+    bytes_in: int
+    bytes_out: int
+    skipped_ms: int = Field(description="Media time that it was too slow for.")
+    lag_ms: int
+
+
+class ClientList(Answer):
+    """Every connection."""
+
+    clients: list[ClientInfo]
+
+
+class Callback(Answer):
+    """A callback that is owed to a receiver, or was given up."""
+
+    event_id: str
+    event_type: int
+    stream: str
+    url: str
+    state: Literal["pending", "dead"]
+    attempts: int
+    created_at: float
+    next_try_at: float | None
+    last_error: str
+    body: dict[str, Any]
+
+
+class CallbackList(Answer):
+    """Callbacks that were not delivered yet, newest first."""
+
+    pending: int = Field(description="How many there are in all.")
+    dead: int
+    callbacks: list[Callback]
+
+
+class Drain(Request):
+    """Let the server come to its end: nobody new, and time for those who are there."""
+
+    timeout: Annotated[float, Field(ge=0, le=24 * 3600)] = Field(
+        default=60.0, description="Seconds after which it stops whoever is left."
+    )
+
+
+class Draining(Answer):
+    """The server ends when everybody has gone, or at the deadline."""
+
+    already: bool
+    publishers: int
+    players: int
+    deadline: float
+
+
+class Reloaded(Answer):
+    """The configuration was read again."""
+
+    needs_restart: list[str] = Field(description="Tables that were changed and are taken up at the next start only.")
+
+
+class Problem(Answer):
+    """What went wrong (RFC 9457)."""
+
+    type: str = "about:blank"
+    title: str
+    status: int
+    detail: str
+    errors: list[str] = Field(default=[], description="Each fault, where there are several.")
