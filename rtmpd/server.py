@@ -23,7 +23,10 @@ from typing import NamedTuple, TextIO
 
 from rtmpd.address import Address
 from rtmpd.config import Config
-from rtmpd.control.policy import KEY_PARAMETER, ConfiguredPolicy, StoppingPolicy
+from rtmpd.control.credentials import KEY_PARAMETER
+from rtmpd.control.hooks import Hooks
+from rtmpd.control.limits import RegistryCounts
+from rtmpd.control.policy import ConfiguredPolicy
 from rtmpd.errors import ConfigError, StartError, StoreError
 from rtmpd.live.log import Retention
 from rtmpd.live.registry import Registry
@@ -95,7 +98,9 @@ class Server:
         self._log = get_logger()
         self._stop = asyncio.Event()
         self._stop_asked_s = 0.0
-        self._policy = ConfiguredPolicy(config.apps)
+        self._registry = Registry(Retention(config.log.gop_s, config.log.gop_bytes))
+        hooks = Hooks(key_bytes=config.limits.key_bytes)
+        self._policy = ConfiguredPolicy(config.apps, RegistryCounts(self._registry), hooks)
         self._tls: ssl.SSLContext | None = None
         self._listeners: list[Listener] = []
 
@@ -137,13 +142,14 @@ class Server:
         slice_s = config.fanout.slice_ms / 1000
         poller = Poller(loop, slice_s)
         stack.callback(poller.close)
+        stack.push_async_callback(self._policy.close)
         tasks = Tasks(self._on_task_failure)
         stack.push_async_callback(tasks.cancel)
         return Services(
             loop=loop,
             poller=poller,
             fanout=FanOut(loop, poller, Pace(config.fanout.share, config.fanout.max_delay_ms / 1000, slice_s)),
-            registry=Registry(Retention(config.log.gop_s, config.log.gop_bytes)),
+            registry=self._registry,
             policy=self._policy,
             limits=Limits(**config.limits.session()),
             wait_s=config.players.wait_s,
@@ -279,7 +285,7 @@ class Server:
     async def _wind_up(self, services: Services, recorder: Recorder) -> None:
         for listener in self._listeners:
             listener.close()
-        services.policy = StoppingPolicy()
+        self._policy.stop()
         services.registry.end_all("server stops")
         await recorder.stop(_RECORDINGS_CLOSE_S)
         deadline = services.loop.time() + _PLAYERS_LEAVE_S

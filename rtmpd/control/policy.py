@@ -1,79 +1,102 @@
-"""Who may publish and who may play, by the configuration: applications and plain keys."""
+"""Who may publish and who may play, by the configuration and by hooks."""
 
 from __future__ import annotations
 
-import hmac
-from collections.abc import Mapping, Sequence
-from urllib.parse import parse_qs
+import time
+from collections.abc import Callable, Mapping
 
 from rtmpd.config import AppConfig
+from rtmpd.control.credentials import identify
+from rtmpd.control.gates import PLAY_FAILED, PUBLISH_DENIED, play_gate, publish_gate
+from rtmpd.control.hook_answers import PlayAnswer, PublishAnswer
+from rtmpd.control.hooks import Hooks, question_of
+from rtmpd.control.limits import Counts, NoCounts, check_players, check_streams
 from rtmpd.errors import Refused
 from rtmpd.live.registry import Takeover
 from rtmpd.live.terms import Terms
 from rtmpd.net.policy import PlayGrant, PublishGrant
 from rtmpd.session.events import PlayRequested, PublishRequested
 
-KEY_PARAMETER = "key"
-_PUBLISH_DENIED = "NetStream.Publish.Denied"
-_PLAY_FAILED = "NetStream.Play.Failed"
-
 
 class ConfiguredPolicy:
-    """Answers from the configuration at once; `apps` is replaced when the configuration is reloaded."""
+    """
+    Asks what costs least first: application, address, key or signature, limits, and only then the hook.
 
-    def __init__(self, apps: Mapping[str, AppConfig]) -> None:
+    `apps` is replaced when the configuration is reloaded.
+    """
+
+    def __init__(
+        self,
+        apps: Mapping[str, AppConfig],
+        counts: Counts | None = None,
+        hooks: Hooks | None = None,
+        now: Callable[[], float] = time.time,
+    ) -> None:
         """
         Start with the applications of a configuration.
 
         Args:
             apps: by name.
+            counts: what the server holds, for limits; nothing if not given.
+            hooks: asks them; `close` closes it.
+            now: unix time in seconds, for signatures.
         """
         self.apps = apps
+        self._counts = counts or NoCounts()
+        self._hooks = hooks or Hooks()
+        self._now = now
+        self._stopping = False
 
     async def admit_publisher(self, request: PublishRequested, address: str, client: int) -> PublishGrant:
-        """Admit who names a known application and, where it has publish keys, one of them."""
-        app = self._app(request.app, _PUBLISH_DENIED)
-        key = _key(request.query, app.publish_key, _PUBLISH_DENIED, "publish")
+        """Admit who passes the publish gate of a known application; a hook may rename its stream and set its terms."""
+        app = self._app(request.app, PUBLISH_DENIED)
+        gate = publish_gate(request.app, app)
+        identity = identify(gate, request.stream, request.query, address, self._now())
+        answer = await self._hooks.ask(gate, question_of(gate, request, address, client), PublishAnswer)
+        app = self._app(request.app, PUBLISH_DENIED)  # the hook took its time
+        stream = answer.stream or request.stream
+        # Not before the hook has named it: a stream that is live is taken over, also where there is no room for another.
+        check_streams(gate, stream, app.max_streams, self._counts)
         return PublishGrant(
             app=request.app,
-            stream=request.stream,
-            identity=address if key is None else f"key:{key}",
+            stream=stream,
+            identity=identity,
             takeover=Takeover(app.takeover),
             grace_s=app.grace_s,
-            terms=Terms(is_public=app.push == "auto", query=request.query, address=address, client=client),
+            terms=Terms(
+                is_public=(answer.push or app.push) == "auto",
+                record=None if answer.record is None else answer.record == "auto",
+                record_formats=tuple(dict.fromkeys(answer.record_formats or ())),
+                targets=tuple(dict.fromkeys(answer.targets or ())),
+                query=request.query,
+                address=address,
+                client=client,
+            ),
         )
 
-    async def admit_player(self, request: PlayRequested, address: str, client: int) -> PlayGrant:  # noqa: ARG002 - for hooks to come
-        """Admit who names a known application and, where it has play keys, one of them."""
-        app = self._app(request.app, _PLAY_FAILED)
-        _key(request.query, app.play_key, _PLAY_FAILED, "play")
-        return PlayGrant(request.app, request.stream)
+    async def admit_player(self, request: PlayRequested, address: str, client: int) -> PlayGrant:
+        """Admit who passes the play gate of a known application; a hook may show it another stream."""
+        app = self._app(request.app, PLAY_FAILED)
+        gate = play_gate(request.app, app)
+        identify(gate, request.stream, request.query, address, self._now())
+        check_players(gate, app.max_players, self._counts)
+        answer = await self._hooks.ask(gate, question_of(gate, request, address, client), PlayAnswer)
+        app = self._app(request.app, PLAY_FAILED)  # the hook took its time: others came, too
+        check_players(gate, app.max_players, self._counts)
+        return PlayGrant(request.app, answer.stream or request.stream)
+
+    def stop(self) -> None:
+        """Admit nobody any more, whom a hook is being asked about included; an encoder that reconnects finds the next server."""
+        self._stopping = True
+
+    async def close(self) -> None:
+        """Close the connections to hooks."""
+        await self._hooks.close()
 
     def _app(self, name: str, code: str) -> AppConfig:
+        if self._stopping:
+            raise Refused(code, "the server is stopping")
         app = self.apps.get(name)
         if app is None:
             raise Refused(code, f"there is no application {name!r} on this server")
         return app
-
-
-class StoppingPolicy:
-    """Admits nobody any more: the server is about to stop."""
-
-    async def admit_publisher(self, request: PublishRequested, address: str, client: int) -> PublishGrant:  # noqa: ARG002
-        """Refuse; an encoder that reconnects finds the next server."""
-        raise Refused(_PUBLISH_DENIED, "the server is stopping")
-
-    async def admit_player(self, request: PlayRequested, address: str, client: int) -> PlayGrant:  # noqa: ARG002
-        """Refuse."""
-        raise Refused(_PLAY_FAILED, "the server is stopping")
-
-
-def _key(query: str, accepted: Sequence[str], code: str, verb: str) -> str | None:
-    """Find which of the accepted keys the client gave; the comparison takes the same time wherever it fails."""
-    if not accepted:
-        return None
-    given = parse_qs(query).get(KEY_PARAMETER, [""])[-1].encode()
-    matching = [key for key in accepted if hmac.compare_digest(key.encode(), given)]
-    if not matching:
-        raise Refused(code, f"a valid ?{KEY_PARAMETER}= is needed to {verb}" if not given else f"wrong {verb} key")
-    return matching[0]
