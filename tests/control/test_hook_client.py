@@ -6,8 +6,10 @@ import asyncio
 import contextlib
 import gzip
 import socket
+import ssl
 
 import pytest
+import trustme
 
 from rtmpd.control.hook_answers import HookFailed, Reply
 from rtmpd.control.hook_client import BODY_BYTES, HookClient
@@ -121,6 +123,17 @@ async def test_a_host_that_cannot_be_reached_or_named_has_failed(client):
 
     for url in (f"http://127.0.0.1:{port}/", f"http://{'a' * 70}.example/"):
         assert (await failure(client, url)).told == "failed"
+
+
+async def test_a_hook_with_a_certificate_that_nobody_vouches_for_is_not_asked(client):
+    tls = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
+    trustme.CA().issue_cert("127.0.0.1").configure_cert(tls)
+    with Hook(says(), tls) as hook:
+        error = await failure(client, hook.url())
+
+    assert error.told == "failed"
+    assert "certificate" in str(error).lower()
+    assert not hook.questions
 
 
 async def test_connections_are_used_again_and_nothing_is_remembered(client, hook):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import ssl
 import threading
 from collections.abc import Awaitable, Callable
 from typing import Any
@@ -17,14 +18,16 @@ Behaviour = Callable[[web.Request], Awaitable[web.StreamResponse]]
 class Hook:
     """One server for any path; to be used as a context manager, by tests of either kind."""
 
-    def __init__(self, behaviour: Behaviour) -> None:
+    def __init__(self, behaviour: Behaviour, tls: ssl.SSLContext | None = None) -> None:
         """
         Prepare.
 
         Args:
             behaviour: answers each request; may be replaced at any time.
+            tls: speak HTTPS.
         """
         self.behaviour = behaviour
+        self._tls = tls
         self.questions: list[dict[str, Any]] = []
         self.requests: list[web.Request] = []
         self.ports: set[int] = set()
@@ -49,7 +52,13 @@ class Hook:
 
     def url(self, path: str = "/hook") -> str:
         """Its address."""
-        return f"http://127.0.0.1:{self._port}{path}"
+        return f"http{'s' if self._tls else ''}://127.0.0.1:{self._port}{path}"
+
+    def forget(self) -> None:
+        """Begin anew, for the next test."""
+        self.questions.clear()
+        self.requests.clear()
+        self.abandoned = 0
 
     def wait_for_questions(self, count: int = 1) -> dict[str, Any]:
         """Wait until it was asked so often; the last of these questions."""
@@ -65,7 +74,7 @@ class Hook:
         app.router.add_post("/{path:.*}", self._answer)
         runner = web.AppRunner(app, handler_cancellation=True, shutdown_timeout=0.1)
         await runner.setup()
-        await web.TCPSite(runner, "127.0.0.1", 0).start()
+        await web.TCPSite(runner, "127.0.0.1", 0, ssl_context=self._tls).start()
         self._port = runner.addresses[0][1]
         self._loop, self._stop = asyncio.get_running_loop(), asyncio.Event()
         self._started.set()
