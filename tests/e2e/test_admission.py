@@ -18,7 +18,6 @@ from rtmpd.wire.messages import COMMAND_AMF0, VIDEO
 from tests.helpers import clients
 from tests.helpers.hook import Hook, drips, hangs, hangs_in_body, says, settles, when
 from tests.helpers.media import read_tags
-from tests.helpers.processes import wait_until
 from tests.helpers.rtmp_client import Closed, Connection, LivePublisher, Player
 from tests.helpers.server import Server
 
@@ -272,7 +271,7 @@ def test_who_leaves_is_not_asked_about_any_longer(server, hook):
         publisher.call("publish", None, "impatient", "live", message_stream_id=1)
         hook.wait_for_questions()
 
-    hook.wait_for_abandoned()
+    hook.wait_for_abandoned(stream="impatient")
     server.wait_for("closed", stream="hooked/impatient")
     assert not server.found("hook failed", stream="hooked/impatient")
 
@@ -328,9 +327,9 @@ def test_a_server_stops_while_a_hook_hangs(directory, hook):
     hook.behaviour = hangs
     config = f'[apps.live]\non_publish = "{hook.url()}"\nhook_timeout_s = 60\n'
     with Server(directory, config) as server, Connection(server.address).connect() as publisher:
-        publisher.call("publish", None, "s", "live", message_stream_id=1)
+        publisher.call("publish", None, "pending", "live", message_stream_id=1)
         hook.wait_for_questions()
         server.stop()
 
-    wait_until(lambda: hook.abandoned == 1, "the server to leave the hook")
+    hook.wait_for_abandoned(stream="pending")
     assert not server.found("publish started")

@@ -32,8 +32,8 @@ class Hook:
         self.requests: list[web.Request] = []
         self.ports: set[int] = set()
         """From which it was asked: as many as there were connections."""
-        self.abandoned = 0
-        """Questions whose asker left before the answer."""
+        self.abandoned: list[dict[str, Any]] = []
+        """Questions whose asker left before the answer, in the order in which that was noticed."""
         self.sent_bytes = 0
         """Of bodies that were sent piece by piece."""
         self._port = 0
@@ -58,16 +58,19 @@ class Hook:
         """Begin anew, for the next test."""
         self.questions.clear()
         self.requests.clear()
-        self.abandoned = 0
+        self.abandoned.clear()
 
     def wait_for_questions(self, count: int = 1) -> dict[str, Any]:
         """Wait until it was asked so often; the last of these questions."""
         wait_until(lambda: len(self.questions) >= count, f"question {count} to the hook")
         return self.questions[count - 1]
 
-    def wait_for_abandoned(self, count: int = 1) -> None:
-        """Wait until so many askers have left."""
-        wait_until(lambda: self.abandoned >= count, f"{count} askers to leave")
+    def wait_for_abandoned(self, count: int = 1, **match: Any) -> None:
+        """Wait until so many askers have left, of questions with the given values."""
+        wait_until(
+            lambda: sum(match.items() <= each.items() for each in list(self.abandoned)) >= count,
+            f"{count} askers to leave {match}",
+        )
 
     async def _serve(self) -> None:
         app = web.Application()
@@ -89,7 +92,7 @@ class Hook:
         try:
             return await self.behaviour(request)
         except (asyncio.CancelledError, ConnectionError):
-            self.abandoned += 1
+            self.abandoned.append(question)
             raise
 
     def sends(self, status: int, size_bytes: int) -> Behaviour:
