@@ -25,7 +25,7 @@ from rtmpd.errors import ConfigError
 Location = tuple[int | str, ...]
 
 _GUARDS = ("publish_key", "publish_secret", "on_publish")
-"""Keys of an application, any of which keeps strangers from publishing."""
+"""Keys of an application, any of which keeps strangers from publishing (see `_is_guarded`)."""
 Check = Callable[[Config], Iterable[tuple[Location, str]]]
 """Finds faults that only another part of rtmpd can see: yields keys, and what to say of each."""
 
@@ -131,13 +131,16 @@ def _faults_between_keys(config: Config, at_fault: set[int | str]) -> Iterator[t
         yield ("http", "listen"), f"{shown(str(config.http.listen))}: {wanted} is expected"
     if config.open or at_fault & {"open", *_GUARDS}:
         return
-    keyless = [
-        dotted(("apps", name)) for name, app in config.apps.items() if not any(getattr(app, guard) for guard in _GUARDS)
-    ]
+    keyless = [dotted(("apps", name)) for name, app in config.apps.items() if not _is_guarded(app)]
     for section, listen in (("rtmp", config.rtmp.listen), ("rtmps", config.rtmps.listen)):
         if keyless and listen is not None and not listen.loopback:
             wanted = f"a loopback address, or a publish_key for {', '.join(keyless)}, or open = true"
             yield (section, "listen"), f"{shown(str(listen))}: {wanted} is expected"
+
+
+def _is_guarded(app: AppConfig) -> bool:
+    """Whether strangers cannot publish, also while the application's hook is down."""
+    return bool(app.publish_key or app.publish_secret or (app.on_publish and app.hook_failure == "refuse"))
 
 
 def _fault(location: Location, kind: str, value: object) -> str:

@@ -174,6 +174,10 @@ def test_what_keeps_strangers_from_publishing_allows_any_address(text):
     assert Address("0.0.0.0", 1935) == validate(tomllib.loads(text)).rtmp.listen
 
 
+def test_a_hook_that_may_fail_to_admit_is_no_guard():
+    assert faults(f'{REACHABLE}[apps.live]\non_publish = "http://127.0.0.1/hook"\nhook_failure = "admit"')
+
+
 def test_an_api_that_others_can_reach_needs_a_token():
     (fault,) = faults('open = true\n[http]\nlisten = "0.0.0.0:8080"')
 
