@@ -21,6 +21,14 @@ class Entry(NamedTuple):
     file: FileRow
 
 
+class Task(NamedTuple):
+    """What one request has recorded."""
+
+    recording: RecordingRow
+    files: tuple[FileRow, ...]
+    """Those that are open or closed, in the order of their reservation."""
+
+
 @dataclass(frozen=True, slots=True)
 class Query:
     """Which files to list; what is None does not matter."""
@@ -54,6 +62,19 @@ _CONDITIONS = {
 def find(connection: sqlite3.Connection, file_id: str) -> Entry | None:
     """Find a file in any state."""
     return next(iter(_entries(connection, "SELECT * FROM files WHERE file_id = :file_id", {"file_id": file_id})), None)
+
+
+def find_task(connection: sqlite3.Connection, task_id: str) -> Task | None:
+    """Find the recording of a request, and what it wrote."""
+    row = connection.execute("SELECT * FROM recordings WHERE task_id = ? ORDER BY rowid DESC", (task_id,)).fetchone()
+    if row is None:
+        return None
+    recording = from_columns(RecordingRow, row)
+    files = connection.execute(
+        "SELECT * FROM files WHERE recording_id = ? AND state IN ('open', 'closed') ORDER BY number",
+        (recording.recording_id,),
+    )
+    return Task(recording, tuple(from_columns(FileRow, file) for file in files))
 
 
 def select(connection: sqlite3.Connection, query: Query) -> tuple[Entry, ...]:

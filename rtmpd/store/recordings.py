@@ -19,9 +19,10 @@ from typing import NamedTuple
 from rtmpd.errors import StoreError
 from rtmpd.store import listing
 from rtmpd.store.database import Database
-from rtmpd.store.listing import Entry, Query
-from rtmpd.store.outbox import Owed, owe
+from rtmpd.store.listing import Entry, Query, Task
+from rtmpd.store.outbox import Owed
 from rtmpd.store.rows import Contents, FileRow, RecordingRow, from_columns, to_columns
+from rtmpd.store.turns import owe
 
 
 class Unfinished(NamedTuple):
@@ -83,7 +84,7 @@ class RecordingIndex:
         """
         return self._submit(lambda connection: _insert(connection, "files", file))
 
-    def opened(self, file_id: str, path: str, at: float) -> asyncio.Future[None]:
+    def opened(self, file_id: str, path: str, at: float, owed: Sequence[Owed] = ()) -> asyncio.Future[None]:
         """
         Note that a file is being written, also when it is one that goes on after it was closed.
 
@@ -91,12 +92,14 @@ class RecordingIndex:
             file_id: of the file.
             path: the name that it really got.
             at: unix seconds of its first frame; a file that goes on keeps its first one.
+            owed: the callbacks that this fact owes.
         """
         return self._change(
             f"file {file_id} is not there to be opened",
             "UPDATE files SET state = 'open', path = ?, start_at = COALESCE(start_at, ?), end_at = NULL"
             " WHERE file_id = ? AND state <> 'removing'",
             (path, at, file_id),
+            owed,
         )
 
     def closed(self, file_id: str, contents: Contents, owed: Sequence[Owed] = ()) -> asyncio.Future[None]:
@@ -195,6 +198,20 @@ class RecordingIndex:
             owed,
         )
 
+    def ending(self, recording_id: str, at: float) -> asyncio.Future[None]:
+        """
+        Note that a recording was told to end: what is left of it goes on with no publisher.
+
+        Args:
+            recording_id: of a recording that has not ended.
+            at: unix seconds; the first time counts.
+        """
+        return self._change(
+            f"recording {recording_id} is not there to end",
+            "UPDATE recordings SET ending_at = COALESCE(ending_at, ?) WHERE recording_id = ? AND state <> 'ended'",
+            (at, recording_id),
+        )
+
     def ended(
         self, recording_id: str, at: float, fault: str | None = None, owed: Sequence[Owed] = ()
     ) -> asyncio.Future[None]:
@@ -222,6 +239,10 @@ class RecordingIndex:
     def unfinished(self) -> asyncio.Future[tuple[Unfinished, ...]]:
         """Find what a killed server left behind: recordings that have not ended, or have files that are not closed."""
         return self._submit(_unfinished)
+
+    def find_task(self, task_id: str) -> asyncio.Future[Task | None]:
+        """Find what a request has recorded, or still records; None if the index does not know it."""
+        return self._submit(lambda connection: listing.find_task(connection, task_id))
 
     def find(self, file_id: str) -> asyncio.Future[Entry | None]:
         """Find a file in any state; None if there is none of that id."""

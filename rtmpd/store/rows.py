@@ -1,7 +1,8 @@
 """
 What the index of recordings keeps, as values, and how they become rows of SQLite and values again.
 
-Rule: a column is named like its field. A tuple is stored as a JSON array, everything else as it is.
+Rule: a column is named like its field. A tuple is stored as a JSON array, a truth value as 0 or 1, everything else as
+it is.
 """
 
 from __future__ import annotations
@@ -18,6 +19,7 @@ FileState: TypeAlias = Literal["reserved", "open", "closed", "removing"]
 SqlValue: TypeAlias = str | int | float | None
 
 _JSON = frozenset({"formats", "tags", "tracks"})
+_TRUTH = frozenset({"push"})
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,6 +56,16 @@ class RecordingRow:
     """The query of the publish URL."""
     fault: str | None = None
     """Why it ended, if it was not by its stream's end or a request."""
+    file_name: str = ""
+    """What its files are called; empty where the application's template names them."""
+    push: bool = False
+    """Whether it belongs to a push, and ends with it."""
+    ends_at: float | None = None
+    """Unix seconds: when it has lasted as long as it may; None for no such time."""
+    ending_at: float | None = None
+    """Unix seconds: when it was told to end; from then on it does not go on with a publisher that returns."""
+    turns: int = 0
+    """How many of its turns were told, over all servers."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -152,4 +164,10 @@ def from_columns(kind: type[R], row: sqlite3.Row) -> R:
         row: has a column for each of its fields; others are ignored.
     """
     values = {field.name: row[field.name] for field in fields(kind)}
-    return kind(**{name: tuple(json.loads(value)) if name in _JSON else value for name, value in values.items()})
+    return kind(**{name: _from_column(name, value) for name, value in values.items()})
+
+
+def _from_column(name: str, value: Any) -> Any:
+    if name in _JSON:
+        return tuple(json.loads(value))
+    return bool(value) if name in _TRUTH else value

@@ -170,11 +170,33 @@ class TestOneRecording:
             index.wait("r", 1.0),
             index.resumed("r"),
             index.next_sequence("r"),
+            index.ending("r", 99.0),
             index.ended("r", 99.0),
             index.resumed("nobody"),
         ):
             with pytest.raises(StoreError, match="is not there to"):
                 await refused
+
+    async def test_remembers_when_it_was_first_told_to_end(self, index):
+        await index.begin(recording_row(), [])
+        await index.ending("r", 50.0)
+        await index.ending("r", 60.0)
+
+        assert (await index.unfinished())[0].recording == recording_row(ending_at=50.0)
+
+    async def test_by_request_is_found_by_its_task_with_the_files_that_it_wrote(self, index):
+        files = [file_row(name) for name in "fghi"]
+        await index.begin(recording_row(task_id="t"), files)
+        await index.begin(recording_row("s", task_id="u"), [file_row("j", "s")])
+        await index.opened("f", files[0].path, 1_000.0)
+        await index.closed("g", contents_of(files[1]))
+        await index.closed("h", contents_of(files[2]))
+        await index.condemn(["h"])
+        task = await index.find_task("t")
+
+        assert task.recording == recording_row(task_id="t")
+        assert [(file.file_id, file.state) for file in task.files] == [("f", "open"), ("g", "closed")]
+        assert await index.find_task("nobody") is None
 
     async def test_is_unfinished_until_it_has_ended_and_its_files_are_closed(self, index):
         await index.begin(recording_row(), [file_row("f"), file_row("g")])
@@ -208,6 +230,7 @@ FACTS = {
     "closed": lambda index: index.closed("f", contents_of(file_row()), OWED),
     "failed": lambda index: index.failed("f", "full", contents_of(file_row()), OWED),
     "never made": lambda index: index.failed("f", "full", None, OWED),
+    "opened": lambda index: index.opened("f", file_row().path, 1.0, OWED),
     "wait": lambda index: index.wait("r", 1.0, OWED),
     "resumed": lambda index: index.resumed("r", OWED),
     "ended": lambda index: index.ended("r", 1.0, None, OWED),
@@ -317,6 +340,7 @@ QUESTIONS = {
     "unused": lambda index: index.unused(["x"], print),
     "prune": lambda index: index.prune(1.0),
     "list of a recording": lambda index: index.list(Query(recording_id="r")),
+    "find a task": lambda index: index.find_task("t"),
     "list of a task": lambda index: index.list(Query(task_id="t")),
     "list": lambda index: index.list(Query()),
 }

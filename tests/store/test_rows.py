@@ -28,6 +28,7 @@ def through_sqlite(row):
     [
         recording_row(),
         recording_row(formats=("flv", "mp4"), tags=("näme", "a,b", ""), task_id="t", ended_at=2.5, fault="a\nb"),
+        recording_row(file_name="n", push=True, ends_at=3.5, ending_at=4.5, turns=7),
         file_row(),
         file_row(tracks=(TRACK, TRACK), size_bytes=2**53, start_ms=2**40, start_at=1_795_620_902.123_456, end_at=2.0),
     ],
