@@ -89,6 +89,8 @@ class Output:
     cut_after_bytes: int = 0
     hls_segment_ms: int = 2_000
     hls_segment_type: Literal["fmp4", "ts"] = "fmp4"
+    sound_only: bool = False
+    """Leave the pictures out, whatever the format could carry: the files begin and are cut at sound then."""
 
 
 @dataclass(frozen=True, slots=True)

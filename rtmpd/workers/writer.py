@@ -21,6 +21,7 @@ from muxers.formats import FORMATS, FormatOptions
 from muxers.series import Cut, Series
 from rtmpd.errors import MessageError
 from rtmpd.wire.flv import FlvTag, TagReader
+from rtmpd.wire.messages import VIDEO
 from rtmpd.workers import protocol
 from rtmpd.workers.feed_queue import FeedQueue
 
@@ -96,11 +97,14 @@ class _Format:
         self.files = _Files(key, output, report)
         self.series = Series(self.files, Cut(output.cut_after_ms, output.cut_after_bytes))
         self.feed_bytes = 0
+        self._sound_only = output.sound_only
         self._tags = 0
         self._marks: deque[tuple[int, int]] = deque()
 
     def write(self, tags: list[FlvTag], feed_bytes: int) -> None:
         """Write tags, the last of which ends at `feed_bytes` of the feed."""
+        if self._sound_only:
+            tags = [tag for tag in tags if tag.type_id != VIDEO]
         self._tags += len(tags)
         self._marks.append((self._tags, feed_bytes))
         self.series.write(tags)

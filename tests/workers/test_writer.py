@@ -13,7 +13,7 @@ from rtmpd.workers.feed_queue import FeedQueue
 from rtmpd.workers.protocol import Closed, Failed, Grant, Opened, Output, Start, Written
 from rtmpd.workers.writer import RecordingWriter
 from tests.helpers.fake_muxer import FakeMuxer, fake_formats
-from tests.helpers.footage import demux, feed_of, footage, relative, tags_of
+from tests.helpers.footage import demux, feed_of, footage, from_zero, relative, tags_of, tracks_of
 
 TAGS = [FlvTag(9, 40 * number, b"\x17\x01\0\0\0" + bytes(1 + number)) for number in range(10)]
 ENDS = [len(feed_of(TAGS[:count])) for count in range(11)]
@@ -42,7 +42,8 @@ def formats(monkeypatch):
 def granted(folder, name, count=1, **options):
     """An output with so many grants: x-1.flv, x-2.flv, ..."""
     numbers = range(1, count + 1)
-    grants = tuple(Grant(f"{name}-{number}", str(folder / "a" / "b" / f"x-{number}.{name}")) for number in numbers)
+    suffix = {"hls": "m3u8"}.get(name, name)
+    grants = tuple(Grant(f"{name}-{number}", str(folder / "a" / "b" / f"x-{number}.{suffix}")) for number in numbers)
     return Output(name, grants, **options)
 
 
@@ -86,6 +87,58 @@ def test_a_feed_becomes_a_file_and_its_facts(tmp_path):
     assert closed.facts["path"] == str(tmp_path / "a" / "b" / "x-1.flv")
     assert closed.facts["video_frames"] == 75
     assert relative(demux(tmp_path / "a" / "b" / "x-1.flv")) == relative(demux(source))
+
+
+@pytest.mark.parametrize("file_format", ["flv", "hls", "m4a", "ts"])
+def test_sound_alone_of_a_stream_with_pictures_is_one_whole_track(tmp_path, file_format):
+    source = footage()
+    output = granted(tmp_path, file_format, 2, sound_only=True)
+
+    packets = write(tmp_path, [feed_of(tags_of(source))], outputs=[output])
+
+    (closed,) = of(Closed, packets)
+    sound = from_zero({"audio 0": tracks_of(source)["audio 0"]})["audio 0"]
+    tracks = tracks_of(closed.facts["path"])
+    assert list(tracks) == ["audio 0"]
+    got = from_zero(tracks)["audio 0"]
+    assert len(got) == len(sound)
+    assert abs(got[-1].dts_ms - sound[-1].dts_ms) <= 1
+    assert closed.facts["duration_ms"] == pytest.approx(3000, abs=30)
+    assert [track["kind"] for track in closed.facts["tracks"]] == ["audio"]
+    assert of(Written, packets)[-1].feed_bytes == len(feed_of(tags_of(source)))
+
+
+@pytest.mark.parametrize("file_format", ["flv", "hls", "m4a"])
+def test_sound_alone_is_cut_at_sound_and_loses_none(tmp_path, file_format):
+    source = footage()
+    output = granted(tmp_path, file_format, 4, sound_only=True, cut_after_ms=700)
+
+    packets = write(tmp_path, [feed_of(tags_of(source))], outputs=[output])
+
+    closed = of(Closed, packets)
+    files = [tracks_of(each.facts["path"])["audio 0"] for each in closed]
+    frames = [each.facts["audio_frames"] for each in closed]
+    assert len(closed) == 4  # pictures would have allowed a cut at each second only
+    assert sum(frames) == sum(map(len, files)) == len(tracks_of(source)["audio 0"])
+    assert all(each.facts["duration_ms"] == pytest.approx(700, abs=25) for each in closed[:3])
+
+
+def test_pictures_are_left_out_of_one_format_only_where_that_was_asked(tmp_path, formats):
+    made = formats(flv={}, hls={})
+    tags = [FlvTag(8, 0, b"\xaf\x01x"), *TAGS]
+
+    write(tmp_path, [feed_of(tags)], outputs=[granted(tmp_path, "flv", sound_only=True), granted(tmp_path, "hls")])
+
+    assert made["flv"][0].tags == tags[:1]
+    assert made["hls"][0].tags == tags
+
+
+def test_a_stream_without_sound_leaves_nothing_where_sound_alone_is_wanted(tmp_path):
+    packets = write(tmp_path, [feed_of(TAGS)], outputs=[granted(tmp_path, "flv", sound_only=True)])
+
+    assert kinds(packets) == [Written]
+    assert packets[0].feed_bytes == ENDS[-1]
+    assert list(tmp_path.iterdir()) == []
 
 
 def test_a_torn_last_tag_is_left_out(tmp_path, formats):
