@@ -12,6 +12,7 @@ from __future__ import annotations
 import hashlib
 import re
 import string
+import unicodedata
 from datetime import datetime
 from pathlib import PurePosixPath
 from typing import NamedTuple
@@ -28,8 +29,8 @@ _ADDED_BYTES = 16
 _HASH_CHARACTERS = 32
 _SMALLEST_BUDGET = 48
 _WIDTHS = {"date": 10, "time": 6, "sequence": 10, "format": 8}
-_NAMES = frozenset({"app", "stream", "id"})
-_FIELDS = _NAMES | _WIDTHS.keys()
+_NAMES = frozenset({"app", "stream", "id", "name"})
+_FIELDS = (_NAMES | _WIDTHS.keys()) - {"name"}
 _REQUIRED = ("app", "stream", "format")
 _LITERAL = re.compile(r"[A-Za-z0-9 _.@+=,()\[\]-]*")
 _OUTSIDE_VALUES = re.compile(r"[^A-Za-z0-9_.%-]")
@@ -37,6 +38,12 @@ _OUTSIDE_WORDS = re.compile(r"[^A-Za-z0-9]")
 _DEVICES = frozenset(
     {"CON", "PRN", "AUX", "NUL"} | {f"{port}{digit}" for port in ("COM", "LPT") for digit in range(10)},
 )
+
+FILE_NAME_CHARACTERS = 200
+"""The longest name that a request may give its files."""
+_CONTROLS = frozenset({"Cc", "Cs", "Zl", "Zp"})
+_TURNS = frozenset({"LRE", "RLE", "LRO", "RLO", "PDF", "LRI", "RLI", "FSI", "PDI"})
+"""Characters that make text read in another direction: a name would look like another one."""
 
 
 class FileName(NamedTuple):
@@ -51,6 +58,8 @@ class FileName(NamedTuple):
     """Number of the file within the recording, from 1."""
     file_format: str
     """"flv", "mp4", ...: letters and digits."""
+    name: str = ""
+    """What a request calls its files."""
 
 
 class _Token(NamedTuple):
@@ -61,18 +70,19 @@ class _Token(NamedTuple):
 class PathTemplate:
     """A checked template such as "{app}/{stream}/{date}-{time}-{id}-{sequence}.{format}"."""
 
-    def __init__(self, text: str) -> None:
+    def __init__(self, text: str, fields: frozenset[str] = _FIELDS) -> None:
         """
         Check the template.
 
         Args:
             text: segments separated by "/", with the fields app, stream, date, time, id, sequence and format.
+            fields: those that it may have.
 
         Raises:
             ValueError: the template is unusable, or would let two streams share a name; one line says why.
         """
         self.text = text
-        self._segments = [_parse_segment(segment) for segment in text.split("/")]
+        self._segments = [_parse_segment(segment, fields) for segment in text.split("/")]
         _check_fields(self._segments)
         self._budgets = [_value_budget(tokens) for tokens in self._segments]
 
@@ -92,12 +102,35 @@ class PathTemplate:
             "sequence": f"{name.sequence:03d}",
             "format": name.file_format,
         }
-        texts = {"app": name.app, "stream": name.stream, "id": name.recording_id}
+        texts = {"app": name.app, "stream": name.stream, "id": name.recording_id, "name": name.name}
         segments = []
         for tokens, budget in zip(self._segments, self._budgets, strict=True):
             values = fixed | {field: encode_value(field, text, budget) for field, text in texts.items()}
             segments.append(_defuse("".join(token.literal + values.get(token.field or "", "") for token in tokens)))
         return PurePosixPath(*segments)
+
+
+def check_file_name(text: str) -> None:
+    """
+    Make sure that a name is one that people and file systems can live with.
+
+    Args:
+        text: what a request calls its files; without a folder, and without the format's suffix.
+
+    Raises:
+        ValueError: it is none; one line says why.
+    """
+    if not 1 <= len(text) <= FILE_NAME_CHARACTERS:
+        raise ValueError(f"a file name has 1 to {FILE_NAME_CHARACTERS} characters; this one has {len(text)}")
+    for character in text:
+        if character in "/\\":
+            raise ValueError(f"a file name has no {character!r}, as that leads to another folder: {text!r}")
+        if unicodedata.category(character) in _CONTROLS or unicodedata.bidirectional(character) in _TURNS:
+            raise ValueError(f"a file name has no control characters such as {character!r}: {text!r}")
+    if text[0] in ". " or text[-1] in ". ":
+        raise ValueError(f"a file name neither begins nor ends with a dot or a space: {text!r}")
+    if text.partition(".")[0].rstrip(" ").upper() in _DEVICES:
+        raise ValueError(f"{text!r} is the name of a device on Windows, and no file can be called so there")
 
 
 def encode_value(field: str, text: str, budget: int) -> str:
@@ -129,7 +162,7 @@ def numbered(path: PurePosixPath, number: int) -> PurePosixPath:
     return path if number == 1 else path.with_name(f"{path.stem}~{number}{path.suffix}")
 
 
-def _parse_segment(segment: str) -> list[_Token]:
+def _parse_segment(segment: str, fields: frozenset[str]) -> list[_Token]:
     try:
         parsed = list(string.Formatter().parse(segment))
     except ValueError as error:
@@ -138,8 +171,8 @@ def _parse_segment(segment: str) -> list[_Token]:
     for literal, field, spec, conversion in parsed:
         if not _LITERAL.fullmatch(literal):
             raise ValueError(f"{literal!r} has a character that a file name may not have")
-        if field is not None and (field not in _FIELDS or spec or conversion):
-            raise ValueError(f"{{{field}}} is not a field; the fields are {', '.join(sorted(_FIELDS))}")
+        if field is not None and (field not in fields or spec or conversion):
+            raise ValueError(f"{{{field}}} is not a field; the fields are {', '.join(sorted(fields))}")
         tokens.append(_Token(literal, field))
     if not tokens:
         raise ValueError("a path has no empty segments and does not begin or end with '/'")
@@ -197,3 +230,7 @@ def _defuse(segment: str) -> str:
     if segment[-1] == ".":
         segment = segment[:-1] + "%2E"
     return segment
+
+
+NAMED = PathTemplate("{app}/{stream}/{name}-{id}-{sequence}.{format}", _FIELDS | {"name"})
+"""Of recordings whose request names their files."""

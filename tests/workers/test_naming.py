@@ -11,7 +11,15 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from rtmpd.workers.naming import DEFAULT_TEMPLATE, FileName, PathTemplate, numbered
+from rtmpd.workers.naming import (
+    DEFAULT_TEMPLATE,
+    FILE_NAME_CHARACTERS,
+    NAMED,
+    FileName,
+    PathTemplate,
+    check_file_name,
+    numbered,
+)
 
 AT = datetime(2026, 11, 23, 10, 15, 2, tzinfo=UTC)
 TEMPLATES = [
@@ -92,6 +100,7 @@ def test_the_longest_name_can_really_be_created(tmp_path):
         ("{app}/{stream}~{date}.{format}", "character"),
         ("{app}/{stream}%2F{date}.{format}", "character"),
         ("{app}/{user}.{format}", "not a field"),
+        ("{app}/{stream}/{name}.{format}", "not a field"),
         ("{app}/{stream!r}.{format}", "not a field"),
         ("{app}/{stream:>900}.{format}", "not a field"),
         ("{app}/{}.{format}", "not a field"),
@@ -119,3 +128,67 @@ def test_a_name_that_is_taken_gets_a_number_before_its_extension():
     path = PurePosixPath("a/demo.flv")
 
     assert [str(numbered(path, number)) for number in (1, 2, 3)] == ["a/demo.flv", "a/demo~2.flv", "a/demo~3.flv"]
+
+
+def named(name, stream="s", recording_id="k3f9"):
+    return NAMED.render(FileName("live", stream, recording_id, AT, 1, "flv", name))
+
+
+@given(any_name, any_name, any_name)
+def test_what_a_request_calls_its_files_stays_one_part_of_their_path(stream, name, recording_id):
+    path = named(name, stream, recording_id)
+
+    assert len(path.parts) == 3
+    assert os.path.normpath(f"/data/{path}") == f"/data/{path}"
+    assert len(path.name) <= 255
+
+
+@given(any_name, any_name)
+@example("a-b", "a")
+@example("a", "a-b")
+def test_two_recordings_of_one_name_and_two_names_of_one_recording_are_apart(one, other):
+    assert named("x", recording_id="a") != named("x", recording_id="b")
+    if one != other:
+        assert named(one) != named(other)
+
+
+def test_people_can_read_what_they_called_their_files():
+    assert str(named("Lesson 7, part b")) == "live/s/Lesson%207%2C%20part%20b-k3f9-001.flv"
+
+
+@pytest.mark.parametrize(
+    "name", ["a", "Lesson 7", "x" * FILE_NAME_CHARACTERS, "课程", "a..b", "\u0646\u0627\u0645", "🎥", "%2F"]
+)
+def test_a_safe_file_name_is_taken(name):
+    check_file_name(name)
+
+
+@pytest.mark.parametrize(
+    ("name", "reason"),
+    [
+        ("", "1 to 200 characters; this one has 0"),
+        ("x" * (FILE_NAME_CHARACTERS + 1), "this one has 201"),
+        ("../up", "'/'"),
+        ("a/b", "'/'"),
+        ("a\\b", "another folder"),
+        ("a\0b", "control characters"),
+        ("a\nb", "control characters"),
+        ("a\x7f", "control characters"),
+        ("a\u2028b", "control characters"),
+        ("\udc80", "control characters"),
+        ("gpj.\u202ekoob", "control characters"),
+        (".hidden", "dot or a space"),
+        ("..", "dot or a space"),
+        ("a.", "dot or a space"),
+        (" a", "dot or a space"),
+        ("a ", "dot or a space"),
+        ("con", "device"),
+        ("NUL.flv", "device"),
+        ("Com1 .x", "device"),
+    ],
+)
+def test_an_unsafe_file_name_is_refused_with_the_reason_in_one_line(name, reason):
+    with pytest.raises(ValueError, match=re.escape(reason)) as caught:
+        check_file_name(name)
+
+    assert str(caught.value).isprintable() or "\u0646" in name
