@@ -287,7 +287,7 @@ class Server:
             listener.close()
         self._policy.stop()
         services.registry.end_all("server stops")
-        await recorder.stop(_RECORDINGS_CLOSE_S)
+        await recorder.close(_RECORDINGS_CLOSE_S)
         deadline = services.loop.time() + _PLAYERS_LEAVE_S
         while (  # noqa: ASYNC110 - connections end in many places; an event for this one wait would touch them all
             any(each.role == "play" for each in services.connections) and services.loop.time() < deadline

@@ -18,6 +18,7 @@ from rtmpd.errors import StoreError
 from rtmpd.store.recordings import RecordingIndex
 from rtmpd.store.rows import FileRow, RecordingRow
 from rtmpd.workers import protocol
+from rtmpd.workers.abnormal import Tracks
 from rtmpd.workers.feeds import Feed
 from rtmpd.workers.ledger import is_taken
 from rtmpd.workers.naming import FileName, numbered
@@ -42,6 +43,8 @@ class _Format:
         """Its last failure was a full disk."""
         self.rows: dict[str, FileRow] = {}
         """Files that are granted or open, by id, in the order in which a worker gets them."""
+        self.tracks: Tracks = ()
+        """Of the last file that is complete."""
 
 
 class Grants:
@@ -68,6 +71,7 @@ class Grants:
             rows = [row for row in before if row.file_format == name]
             self._formats[name] = each = _Format(self._granter(name), max((row.sequence for row in rows), default=0))
             each.rows = {row.file_id: row for row in rows if row.state == "open"}
+            each.tracks = max(rows, key=lambda row: row.sequence).tracks if rows else ()
 
     def prepare(self, ready: Callable[[], None]) -> None:
         """
@@ -125,6 +129,22 @@ class Grants:
         each.rows.pop(file_id, None)
         each.full = False
         each.supply.closed()
+
+    def follow(self, file_format: str, tracks: Tracks) -> Tracks:
+        """
+        Note what a complete file holds.
+
+        Args:
+            file_format: of the file.
+            tracks: of the file; none where it is empty.
+
+        Returns:
+            Those of the file of this format before it; none for the first.
+        """
+        each = self._formats[file_format]
+        before = each.tracks
+        each.tracks = tracks or before
+        return before
 
     def failed(self, file_format: str, file_id: str, error_number: int) -> None:
         """Note that a file failed: the format goes on in another one as soon as may be."""
@@ -227,6 +247,7 @@ class Grants:
             datetime.fromtimestamp(recording.started_at, UTC),
             number,
             suffix(file_format),
+            recording.file_name,
         )
         path = numbered(self._plan.template.render(name), name_number)
         return FileRow(secrets.token_hex(8), recording.recording_id, number, file_format, str(path))

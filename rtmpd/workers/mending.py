@@ -18,6 +18,7 @@ from rtmpd.store.listing import Query
 from rtmpd.store.recordings import RecordingIndex, Unfinished
 from rtmpd.store.rows import Contents, FileRow, RecordingRow
 from rtmpd.workers import owed, protocol
+from rtmpd.workers.abnormal import Circumstances
 from rtmpd.workers.plan import CONTINUED
 from rtmpd.workers.studio import Studio
 from rtmpd.workers.workshop import DIED
@@ -36,6 +37,8 @@ class Fault(NamedTuple):
     reason: str
     facts: protocol.FileFacts
     """What it had written until then."""
+    around: Circumstances
+    """What the recording knew of it."""
 
 
 @dataclass(slots=True)
@@ -60,6 +63,8 @@ class _Waiting:
     unclosed: Sequence[FileRow]
     """Those that are to be finished if the publisher does not come."""
     timer: asyncio.TimerHandle
+    over: asyncio.Event
+    """Its end is in the index, and all of its files."""
 
 
 class Mending:
@@ -78,7 +83,13 @@ class Mending:
         self._tasks: deque[_Task] = deque()
         self._changed = asyncio.Event()
         self._stopped = False
-        self._waiting: dict[tuple[str, str], _Waiting] = {}
+        self._waiting: dict[str, _Waiting] = {}
+        """By recording id, in the order of their start."""
+
+    @property
+    def waiting(self) -> tuple[RecordingRow, ...]:
+        """Recordings of an earlier server whose publisher may come back."""
+        return tuple(each.row for each in self._waiting.values())
 
     async def begin(self, may_resume: Callable[[RecordingRow], float]) -> None:
         """
@@ -103,22 +114,42 @@ class Mending:
             await self._take_up(each, there, may_resume)
         self._studio.log.info("recordings interrupted", recordings=len(unfinished), files=len(there))
 
-    def take(self, app: str, stream: str) -> tuple[RecordingRow, tuple[FileRow, ...]] | None:
+    def take(self, app: str, stream: str) -> tuple[tuple[RecordingRow, tuple[FileRow, ...]], ...]:
         """
-        Let a recording of an earlier server go on.
+        Let the recordings of an earlier server go on.
 
         Args:
             app: of the stream that is published now.
             stream: its name.
 
         Returns:
-            The recording and all its files; those that are open are to be continued. None where nothing waits.
+            Each recording and all its files; those that are open are to be continued.
         """
-        waiting = self._waiting.pop((app, stream), None)
+        taken = [each for each in self._waiting.values() if (each.row.app, each.row.stream) == (app, stream)]
+        for each in taken:
+            each.timer.cancel()
+            del self._waiting[each.row.recording_id]
+        return tuple((each.row, tuple(each.files)) for each in taken)
+
+    def give_up(self, recording_id: str, reason: str) -> asyncio.Event | None:
+        """
+        End a recording whose publisher is not waited for any longer.
+
+        Args:
+            recording_id: of one that waits.
+            reason: for people.
+
+        Returns:
+            Set once its end and all of its files are in the index; None if it does not wait.
+        """
+        waiting = self._waiting.pop(recording_id, None)
         if waiting is None:
             return None
         waiting.timer.cancel()
-        return waiting.row, tuple(waiting.files)
+        now = self._studio.now()
+        self._studio.ledger.note(lambda index: index.ending(recording_id, now))
+        self._end(waiting.row, waiting.unclosed, reason, waiting.over)
+        return waiting.over
 
     def mend(self, row: RecordingRow, file: FileRow, done: Callable[[], None], fault: Fault | None = None) -> None:
         """
@@ -185,18 +216,21 @@ class Mending:
         for file in unfinished.files:
             if file.file_id not in there:
                 self._discard(file.file_id)
+        lost_at = row.waiting_since or max((there[file.file_id] for file in left), default=0.0)
         wait_s = 0.0
         if row.state != "ended":
-            lost_at = row.waiting_since or max((there[file.file_id] for file in left), default=0.0)
-            wait_s = lost_at + may_resume(row) - self._studio.now()
+            until = lost_at + may_resume(row)
+            wait_s = (until if row.ends_at is None else min(until, row.ends_at)) - self._studio.now()
         if wait_s > 0:
-            left = await self._keep_waiting(row, left, wait_s)
+            left = await self._keep_waiting(row, left, wait_s, lost_at)
             for file in left:
                 self.mend(row, file, lambda: None)
         else:
-            self._end(row, left)
+            self._end(row, left, "its publisher did not come back", asyncio.Event())
 
-    async def _keep_waiting(self, row: RecordingRow, left: list[FileRow], wait_s: float) -> list[FileRow]:
+    async def _keep_waiting(
+        self, row: RecordingRow, left: list[FileRow], wait_s: float, lost_at: float
+    ) -> list[FileRow]:
         """Let a recording wait for its publisher; what is returned cannot be continued and is to be repaired."""
         entries = await self._index.list(Query(recording_id=row.recording_id, limit=_ALL))
         known = {file.file_id for file in left}
@@ -206,19 +240,25 @@ class Mending:
         )
         others = [replace(file, state="closed") for file in files if file is not last]
         goes_on = [] if last is None else [replace(last, state="open")]
-        self._give_up((row.app, row.stream))  # an older one: only the last goes on
-        timer = self._studio.loop.call_later(wait_s, self._give_up, (row.app, row.stream))
+        self._give_up_older(row)
+        reason = "its publisher did not come back"
+        timer = self._studio.loop.call_later(wait_s, self.give_up, row.recording_id, reason)
         unclosed = [file for file in left if last is not None and file.file_id == last.file_id]
-        self._waiting[row.app, row.stream] = _Waiting(row, [*others, *goes_on], unclosed, timer)
+        self._waiting[row.recording_id] = _Waiting(row, [*others, *goes_on], unclosed, timer, asyncio.Event())
+        if row.state != "waiting":
+            told = [owed.status(row, "record_paused", "the server was interrupted", self._studio.now())]
+            self._studio.ledger.note(lambda index: index.wait(row.recording_id, lost_at, told))
         return [file for file in left if last is None or file.file_id != last.file_id]
 
-    def _give_up(self, name: tuple[str, str]) -> None:
-        waiting = self._waiting.pop(name, None)
-        if waiting is not None:
-            waiting.timer.cancel()
-            self._end(waiting.row, waiting.unclosed)
+    def _give_up_older(self, row: RecordingRow) -> None:
+        """Of those that no request began only the last one of a stream goes on."""
+        if row.origin != "auto":
+            return
+        for each in self.waiting:
+            if (each.app, each.stream, each.origin) == (row.app, row.stream, "auto"):
+                self.give_up(each.recording_id, "another recording of the stream goes on")
 
-    def _end(self, row: RecordingRow, files: Sequence[FileRow]) -> None:
+    def _end(self, row: RecordingRow, files: Sequence[FileRow], reason: str, over: asyncio.Event) -> None:
         """End a recording after its last files."""
         left = len(files)
 
@@ -227,8 +267,8 @@ class Mending:
             left -= 1
             if left <= 0 and row.state != "ended":
                 now = self._studio.now()
-                told = [owed.status(row, "record_ended", "", now)]
-                self._studio.ledger.note(lambda index: index.ended(row.recording_id, now, None, told))
+                told = [owed.status(row, "record_ended", reason, now)]
+                self._studio.ledger.note(lambda index: index.ended(row.recording_id, now, None, told), over.set)
 
         for file in files:
             self.mend(row, file, one_less)
@@ -271,9 +311,11 @@ class Mending:
         facts = outcome.facts
         if facts is not None:
             contents = self.contents(file, facts)
+            around = Circumstances()
             if fault is not None:
                 contents = _with_facts_of_the_feed(contents, fault.facts)
-            told = [owed.new_file(row, file, contents, now)]
+                around = fault.around
+            told = [owed.new_file(row, file, contents, now), *owed.abnormal(row, file, contents, around, now)]
             reason = None if fault is None else fault.reason
             self._studio.ledger.note(
                 lambda index: index.finished(file.file_id, contents, reason, told),
@@ -285,7 +327,11 @@ class Mending:
             reason = f"not repaired: {outcome.reason}"
             self._studio.log.error("recording not repaired", **about, reason=outcome.reason)
             contents = Contents(path=file.path, end_at=now, size_bytes=size_bytes, duration_ms=0)
-            told = [owed.status(row, "record_error", reason, now)]
+            around = Circumstances(fault=reason)
+            told = [
+                owed.status(row, "record_error", reason, now, file.file_format),
+                *owed.abnormal(row, file, contents, around, now),
+            ]
             self._studio.ledger.note(lambda index: index.finished(file.file_id, contents, reason, told))
 
     def _discard(self, file_id: str) -> None:

@@ -1,5 +1,5 @@
 """
-The recorder: which streams are recorded, what becomes of their files, and that the index says so.
+The recorder: which streams are recorded, by the configuration or by request, and what whoever asks is answered.
 
 It follows every stream as an observer and hears the media workers' events; each recording is a `StreamRecorder`. Every
 fact goes into the index before anybody is told of it.
@@ -8,14 +8,16 @@ fact goes into the index before anybody is told of it.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Iterable, Mapping, Sequence
-from typing import Any
+from collections.abc import Mapping, Sequence
 
 from rtmpd.config import AppConfig
+from rtmpd.errors import StoreError
+from rtmpd.live.codecs import codecs_of
 from rtmpd.live.stream import Stream
-from rtmpd.store.outbox import Owed
+from rtmpd.store.listing import Task
+from rtmpd.store.recordings import RecordingIndex
 from rtmpd.store.rows import FileRow, RecordingRow
-from rtmpd.workers import owed, protocol
+from rtmpd.workers.answers import ENTER_S, FILES_S, NotEntered, Started, Status, Stopped, reached
 from rtmpd.workers.feeds import (
     Feed,
     FeedEnded,
@@ -26,10 +28,17 @@ from rtmpd.workers.feeds import (
     FileOpened,
     WorkerDied,
 )
-from rtmpd.workers.mending import Fault, Mending
+from rtmpd.workers.mending import Mending
+from rtmpd.workers.outcomes import Outcomes
 from rtmpd.workers.plan import RecordingPlan
+from rtmpd.workers.request import RecordingRequest, RequestRefused, settle
 from rtmpd.workers.stream_recorder import Phase, StreamRecorder
 from rtmpd.workers.studio import Studio
+
+AT_ONCE = 32
+"""Recordings that may be asked for of one stream at a time; each is a thread of a media worker and a log position."""
+_STOPPED = "it was told to stop"
+_UNWANTED = "the stream is not to be recorded any more"
 
 _Named = tuple[str, str]
 
@@ -37,18 +46,21 @@ _Named = tuple[str, str]
 class Recorder:
     """Everything that is being recorded."""
 
-    def __init__(self, studio: Studio, apps: Mapping[str, AppConfig], mending: Mending) -> None:
+    def __init__(self, studio: Studio, apps: Mapping[str, AppConfig], mending: Mending, index: RecordingIndex) -> None:
         """
-        Prepare; follow with `start`.
+        Prepare; follow with `open`.
 
         Args:
             studio: what all recordings share; its supervisor's events are for `on_event`.
             apps: configuration by application; replaced when it is reloaded.
             mending: repairs what was interrupted.
+            index: is asked what became of recordings.
         """
         self.apps = apps
         self._studio = studio
         self._mending = mending
+        self._index = index
+        self._outcomes = Outcomes(studio, mending, self._end_if_done)
         self._by_name: dict[_Named, list[StreamRecorder]] = {}
         self._by_id: dict[str, StreamRecorder] = {}
         self._idle = asyncio.Event()
@@ -56,10 +68,17 @@ class Recorder:
 
     @property
     def recordings(self) -> tuple[StreamRecorder, ...]:
-        """Every recording that has not ended."""
+        """Every recording of this server that has not ended."""
         return tuple(self._by_id.values())
 
-    async def start(self) -> None:
+    @property
+    def statuses(self) -> tuple[Status, ...]:
+        """Every recording that has not ended, those of an earlier server that wait for their publisher included."""
+        ours = (Status(each.row, each.phase.value, each.recorded_bytes) for each in self.recordings)
+        theirs = (Status(row, Phase.WAITING.value, 0) for row in self._mending.waiting)
+        return (*ours, *theirs)
+
+    async def open(self) -> None:
         """
         Start the media workers, and look for what an earlier server left behind.
 
@@ -71,15 +90,15 @@ class Recorder:
         await self._mending.begin(self._may_resume)
         await self._studio.supervisor.start()
 
-    async def stop(self, timeout_s: float) -> None:
+    async def close(self, timeout_s: float) -> None:
         """
-        Finish all files.
+        Finish all files; the next server goes on with recordings whose publisher comes back in time.
 
         Args:
             timeout_s: for feeding what is left, for closing files, and for writing the index; files that take longer
                 open as they are, and are repaired at the next start.
         """
-        self._stopping = True
+        self._stopping = self._outcomes.is_hurried = True
         for recorder in self.recordings:
             recorder.finish()
             self._end_if_done(recorder)
@@ -100,62 +119,135 @@ class Recorder:
                 "index behind", reason="the database did not take everything; repaired at next start"
             )
 
-    def record(self, stream: Stream, plan: RecordingPlan) -> StreamRecorder:
+    def start(self, stream: Stream, request: RecordingRequest) -> Started:
         """
-        Record a stream from its newest key frame on, beside whatever else records it.
+        Record a stream by request, from its newest key frame on, beside whatever else records it.
+
+        Asking again for what is still being recorded (the same stream, name, type and formats) changes nothing.
 
         Args:
             stream: is being published.
-            plan: how.
+            request: what to record of it.
+
+        Returns:
+            The recording, new or not; `Started.entered` is to be awaited before it is answered.
+
+        Raises:
+            RequestRefused: it cannot be recorded so.
         """
-        return self._add(StreamRecorder(self._studio, stream, plan, self._ended))
+        app = self.apps.get(stream.app)
+        if app is None or self._stopping:
+            reason = "the server is stopping" if self._stopping else f"there is no application {stream.app!r}"
+            raise RequestRefused(reason)
+        settled, notes = settle(request, app, codecs_of(stream))
+        plan = RecordingPlan.requested(app, settled)
+        running = [each for each in self._recordings_of(stream) if not each.is_over]
+        for recorder in running:
+            if recorder.plan.is_same_wish(plan):
+                return Started(recorder, already=True, notes=notes)
+        if sum(each.plan.origin == "manual" for each in running) >= AT_ONCE:
+            raise RequestRefused(f"{AT_ONCE} recordings of {stream.path} are running, and more are not allowed")
+        return Started(self._record(stream, plan), already=False, notes=notes)
+
+    async def stop(self, task_id: str) -> Stopped | None:
+        """
+        End a recording that was asked for; its files are waited for, though not for ever.
+
+        Args:
+            task_id: of its request.
+
+        Returns:
+            What it has recorded; None for a task that nobody knows.
+
+        Raises:
+            NotEntered: the index does not answer; the recording ends all the same.
+        """
+        recorder = next((each for each in self.recordings if each.row.task_id == task_id), None)
+        already = True
+        over: asyncio.Event | None = None
+        if recorder is not None:
+            already, over = recorder.is_over, recorder.over
+            recorder.end(_STOPPED)
+        else:
+            row = next((row for row in self._mending.waiting if row.task_id == task_id), None)
+            if row is not None:
+                already, over = False, self._mending.give_up(row.recording_id, _STOPPED)
+        if over is not None:
+            await reached(over, FILES_S)
+        task = await self._look_up(task_id)
+        if task is None:
+            if over is None:
+                return None
+            raise NotEntered(f"the index has not taken recording {task_id} (is the disk full?); it ends all the same")
+        done = task.recording.state == "ended" and all(file.state == "closed" for file in task.files)
+        return Stopped(task.recording, "closed" if done else "closing", task.files, already)
+
+    def find(self, task_id: str) -> Status | None:
+        """Look up a recording that was asked for and has not ended."""
+        return next((each for each in self.statuses if each.row.task_id == task_id), None)
 
     def stream_published(self, stream: Stream) -> None:
-        """Go on with the recordings that wait for the stream; begin one where its application says so."""
-        name = (stream.app, stream.name)
-        for recorder in self._by_name.get(name, []):
-            recorder.publisher_returned(stream)
+        """Go on with the recordings that wait for the stream; begin one where its application or its terms say so."""
+        assert stream.publication is not None
+        terms = stream.publication.terms
         app = self.apps.get(stream.app)
-        if app is None or app.record != "auto":
+        by_configuration = app is not None and app.record == "auto"
+        is_wanted = by_configuration if terms.record is None else terms.record
+        for recorder in self._recordings_of(stream):
+            if recorder.plan.origin == "auto" and terms.record is False:
+                recorder.end(_UNWANTED)
+            else:
+                recorder.publisher_returned(stream)
+        for row in self._mending.waiting if not is_wanted else ():
+            if (row.app, row.stream, row.origin) == (stream.app, stream.name, "auto"):
+                self._mending.give_up(row.recording_id, _UNWANTED)
+        if app is None:
             return
-        if any(each.plan.origin == "auto" and not each.is_over for each in self._by_name.get(name, [])):
-            return
-        plan = RecordingPlan.of(app)
-        left = self._mending.take(*name)
-        if left is None:
-            self.record(stream, plan)
-        else:
-            self._go_on(stream, plan, *left)
+        automatic = RecordingPlan.of(app, terms.record_formats)
+        for row, files in self._mending.take(stream.app, stream.name):
+            self._go_on(stream, automatic if row.origin == "auto" else RecordingPlan.again(app, row), row, files)
+        is_running = any(each.plan.origin == "auto" and not each.is_over for each in self._recordings_of(stream))
+        if is_wanted and not is_running:
+            self._record(stream, automatic)
 
     def stream_ended(self, stream: Stream, reason: str) -> None:  # noqa: ARG002 - a recording ends the same for all
         """Let the stream's recordings wait for it, as long as they are meant to."""
-        for recorder in self._by_name.get((stream.app, stream.name), []):
+        for recorder in self._recordings_of(stream):
             recorder.stream_ended()
 
     def on_event(self, event: FeedEvent) -> None:
-        """Take an event of the media workers."""
+        """Take an event of the media workers; those of recordings that are gone are ignored."""
+        if isinstance(event, WorkerDied):
+            self._studio.log.error("media worker died", pid=event.pid, reason=event.reason, recordings=len(event.feeds))
+            for feed in event.feeds:
+                self._worker_died(feed)
+            return
+        recorder = self._by_id.get(event.feed.request.recording_id)
+        if recorder is None:
+            return
         match event:
             case FileOpened():
-                self._opened(event)
+                self._outcomes.opened(recorder, event)
             case FileClosed():
-                self._closed(event)
+                self._outcomes.closed(recorder, event)
             case FileFailed():
-                self._failed(event)
-            case FeedProgress(feed):
-                if (recorder := self._recorder_of(feed)) is not None:
-                    recorder.confirmed()
-            case FeedEnded(feed):
-                if (recorder := self._recorder_of(feed)) is not None:
-                    self._ended(recorder)
-            case WorkerDied(pid, reason, feeds):
-                self._studio.log.error("media worker died", pid=pid, reason=reason, recordings=len(feeds))
-                for feed in feeds:
-                    self._worker_died(feed)
+                self._outcomes.failed(recorder, event)
+            case FeedProgress():
+                recorder.confirmed()
+            case FeedEnded():
+                self._ended(recorder)
+
+    def _recordings_of(self, stream: Stream) -> tuple[StreamRecorder, ...]:
+        return tuple(self._by_name.get((stream.app, stream.name), ()))
+
+    def _record(self, stream: Stream, plan: RecordingPlan) -> StreamRecorder:
+        return self._add(StreamRecorder(self._studio, stream, plan, self._ended))
 
     def _go_on(self, stream: Stream, plan: RecordingPlan, row: RecordingRow, files: Sequence[FileRow]) -> None:
-        """Go on with a recording of an earlier server, by the plan of today."""
+        """Go on with a recording of an earlier server."""
         recorder = self._add(StreamRecorder(self._studio, stream, plan, self._ended, row=row, files=files))
-        self._mend(recorder, [file for file in files if file.state == "open" and file.file_format not in plan.formats])
+        left = [file for file in files if file.state == "open" and file.file_format not in plan.formats]
+        self._outcomes.mend(recorder, left)
 
     def _add(self, recorder: StreamRecorder) -> StreamRecorder:
         row = recorder.row
@@ -166,89 +258,24 @@ class Recorder:
     def _may_resume(self, row: RecordingRow) -> float:
         """How long a recording of an earlier server waits for its publisher, in seconds; 0 for not at all."""
         app = self.apps.get(row.app)
-        return app.resume_s if app is not None and app.record == "auto" and row.origin == "auto" else 0.0
+        return 0.0 if app is None or row.ending_at is not None else app.resume_s
 
-    def _recorder_of(self, feed: Feed) -> StreamRecorder | None:
-        return self._by_id.get(feed.request.recording_id)
-
-    def _opened(self, event: FileOpened) -> None:
-        recorder = self._recorder_of(event.feed)
-        if recorder is None or (file := recorder.grants.opened(event.file_format, event.file_id)) is None:
-            return
-        now = self._studio.now()
-        self._studio.ledger.note(lambda index: index.opened(file.file_id, file.path, now))
-        path = str(self._studio.directory / file.path)
-        self._studio.log.info("recording started", **self._about(recorder), format=event.file_format, path=path)
-
-    def _closed(self, event: FileClosed) -> None:
-        recorder = self._recorder_of(event.feed)
-        if recorder is None or (file := recorder.grants.find(event.file_format, event.file_id)) is None:
-            return
-        recorder.grants.closed(event.file_format, event.file_id)
-        if recorder.plan.moves_index(event.file_format) and not event.facts["empty"] and not self._stopping:
-            recorder.repairs += 1
-            self._mending.move_index(file, lambda size: self._moved(recorder, file, event.facts, size))
-            return
-        self._keep(recorder, file, event.facts)
-
-    def _moved(self, recorder: StreamRecorder, file: FileRow, facts: protocol.FileFacts, size_bytes: int) -> None:
-        self._keep(recorder, file, {**facts, "size_bytes": size_bytes or facts["size_bytes"]})
-        self._repaired(recorder)
-
-    def _keep(self, recorder: StreamRecorder, file: FileRow, facts: protocol.FileFacts) -> None:
-        """Enter a complete file into the index, and owe its callback."""
-
-        def tell() -> None:
-            self._studio.log.info("recording closed", **self._about(recorder), **facts)
-
-        if facts["empty"]:
-            self._studio.ledger.note(lambda index: index.discard(file.file_id), tell)
-            return
-        contents = self._mending.contents(file, facts)
-        told = [owed.new_file(recorder.row, file, contents, self._studio.now())]
-        self._studio.ledger.note(lambda index: index.closed(file.file_id, contents, told), tell)
-
-    def _failed(self, event: FileFailed) -> None:
-        recorder = self._recorder_of(event.feed)
-        if recorder is None:
-            return
-        file = recorder.grants.find(event.file_format, event.file_id)
-        recorder.grants.failed(event.file_format, event.file_id, event.errno)
-        about = {**self._about(recorder), "format": event.file_format, "reason": event.reason}
-        self._studio.log.error("recording failed", **about)
-        if file is None:
-            return
-        facts = event.facts
-        told = [self._fault(recorder, f"{event.file_format}: {event.reason}")]
-        could_not_go_on = facts is None and file.state == "open"
-        if not could_not_go_on and (facts is None or facts["empty"]):
-            self._studio.ledger.note(lambda index: index.failed(file.file_id, event.reason, None, told))
-            return
-        # What the disk did not take may be made good when there is room: until then the file counts as open.
-        self._studio.ledger.note(lambda index: index.tell(told))
-        self._mend(recorder, [file], None if facts is None else Fault(event.reason, facts))
-
-    def _fault(self, recorder: StreamRecorder, detail: str) -> Owed:
-        return owed.status(recorder.row, "record_error", detail, self._studio.now())
+    async def _look_up(self, task_id: str) -> Task | None:
+        try:
+            async with asyncio.timeout(ENTER_S):
+                return await self._index.find_task(task_id)
+        except TimeoutError:
+            raise NotEntered(f"the index has not answered for {ENTER_S:.0f} s (does its disk hang?)") from None
+        except StoreError as error:
+            raise NotEntered(f"the index does not answer: {error}") from error
 
     def _worker_died(self, feed: Feed) -> None:
-        recorder = self._recorder_of(feed)
-        if recorder is None:
-            return
-        self._mend(recorder, recorder.worker_died(feed))
-
-    def _mend(self, recorder: StreamRecorder, files: Iterable[FileRow], fault: Fault | None = None) -> None:
-        """Repair files; their recording has not ended before they are done."""
-        for file in files:
-            recorder.repairs += 1
-            self._mending.mend(recorder.row, file, lambda: self._repaired(recorder), fault)
-
-    def _repaired(self, recorder: StreamRecorder) -> None:
-        recorder.repairs -= 1
-        self._end_if_done(recorder)
+        recorder = self._by_id.get(feed.request.recording_id)
+        if recorder is not None:
+            self._outcomes.mend(recorder, recorder.worker_died(feed))
 
     def _ended(self, recorder: StreamRecorder) -> None:
-        self._mend(recorder, recorder.ended())
+        self._outcomes.mend(recorder, recorder.ended())
         self._end_if_done(recorder)
 
     def _end_if_done(self, recorder: StreamRecorder) -> None:
@@ -265,12 +292,10 @@ class Recorder:
         now = self._studio.now()
         if self._stopping and self._may_resume(row) > 0:
             # The next server goes on with it, if it comes in time.
-            self._studio.ledger.note(lambda index: index.wait(row.recording_id, now))
+            told = [] if recorder.is_paused else [recorder.turn("record_paused", "the server stops")]
+            self._studio.ledger.note(lambda index: index.wait(row.recording_id, now, told))
         else:
             fault = recorder.fault
-            told = [owed.status(row, "record_ended", fault or "", now)]
-            self._studio.ledger.note(lambda index: index.ended(row.recording_id, now, fault, told))
+            told = [recorder.turn("record_ended", fault or recorder.reason)]
+            self._studio.ledger.note(lambda index: index.ended(row.recording_id, now, fault, told), recorder.over.set)
         self._idle.set()
-
-    def _about(self, recorder: StreamRecorder) -> dict[str, Any]:
-        return {"recording": recorder.row.recording_id, "stream": recorder.path}

@@ -78,7 +78,7 @@ class RecordingOffice:
         self._mending = Mending(studio, index)
         self._retention = Retention(index, directory, _rules(config.recordings))
         self._housekeeping = Housekeeping(studio, self._retention, Outbox(database), log)
-        self.recorder = Recorder(studio, config.apps, self._mending)
+        self.recorder = Recorder(studio, config.apps, self._mending, index)
 
     async def open(self) -> None:
         """
@@ -88,7 +88,7 @@ class RecordingOffice:
             StartError: a media worker could not be started.
             StoreError: the index cannot be read.
         """
-        await self.recorder.start()
+        await self.recorder.open()
         for name, work in (("ledger", self._ledger), ("mending", self._mending), ("housekeeping", self._housekeeping)):
             self._running.append(self._tasks.supervise(work.run(), name))
 
@@ -98,7 +98,7 @@ class RecordingOffice:
         self._retention.rules = _rules(config.recordings)
 
     async def close(self) -> None:
-        """End what goes on beside; after `Recorder.stop`, or instead of it when the server could not start."""
+        """End what goes on beside; after `Recorder.close`, or instead of it when the server could not start."""
         for task in self._running:
             task.cancel()
         await asyncio.gather(*self._running, return_exceptions=True)

@@ -20,7 +20,10 @@ from rtmpd.errors import Overloaded
 from rtmpd.live.log import Log
 from rtmpd.live.stream import Stream
 from rtmpd.live.subscription import NOWHERE
+from rtmpd.store.outbox import Owed
 from rtmpd.store.rows import FileRow, RecordingRow
+from rtmpd.wire.messages import AUDIO, VIDEO
+from rtmpd.workers import owed
 from rtmpd.workers.feed_sink import FeedSink
 from rtmpd.workers.feeds import Feed, FeedRequest
 from rtmpd.workers.grants import Grants
@@ -29,6 +32,7 @@ from rtmpd.workers.studio import Studio
 
 RETRY_S = 5.0
 """Until a recording that no worker could take is offered again."""
+_KINDS = {AUDIO: "audio", VIDEO: "video"}
 LAST_OFFER_S = 300.0
 """After its end: what the log still has of it is worth that much waiting."""
 _PROBE_BYTES = 64
@@ -90,9 +94,19 @@ class StreamRecorder:
         """Repairs of its files under way; it has not ended before they are done."""
         self.fault: str | None = None
         """Why it ended, if not by its stream's end or a request."""
+        self.reason = ""
+        """Why it ends, for people."""
+        self.entered = asyncio.Event()
+        """It is in the index."""
+        self.over = asyncio.Event()
+        """Its end is in the index, and all of its files."""
+        self.has_started = any(file.start_at is not None for file in files)
+        """A file was opened, now or by an earlier server."""
+        self.is_paused = False
+        """It was told that it waits for its publisher."""
         self._studio = studio
         self._on_end = on_end
-        self.row = row or _new_row(stream, plan, studio.now())
+        self.row = _new_row(stream, plan, studio.now()) if row is None else replace(row, formats=plan.formats)
         self.grants = Grants(studio, self.row, plan, files)
         self._logs = [self._follow(stream)]
         self._left: list[_Left] = []
@@ -101,13 +115,20 @@ class StreamRecorder:
         self._sink: FeedSink | None = None
         self._trace: FeedSink | None = None
         self._timer: asyncio.TimerHandle | None = None
+        self._end_timer: asyncio.TimerHandle | None = None
         self._ending_s = math.inf
+        self._earlier_bytes = 0
+        self._has_told_failure = False
         if row is None:
             new_row = self.row
-            studio.ledger.note(lambda index: index.begin(new_row, ()), then=self._prepare)
+            studio.ledger.note(lambda index: index.begin(new_row, ()), then=self._begun)
         else:
-            studio.ledger.note(lambda index: index.resumed(self.row.recording_id))
+            self.entered.set()
+            self._note_resumed()
             self._next_feed()
+        if self.row.ends_at is not None:
+            left_s = max(0.0, self.row.ends_at - studio.now())
+            self._end_timer = studio.loop.call_later(left_s, self.end, "its maximum duration is over")
 
     @property
     def is_over(self) -> bool:
@@ -118,6 +139,22 @@ class StreamRecorder:
     def path(self) -> str:
         """The stream's."""
         return f"{self.row.app}/{self.row.stream}"
+
+    @property
+    def recorded_bytes(self) -> int:
+        """Media that is in the files, since the server's start."""
+        return self._earlier_bytes + (0 if self._feed is None else self._feed.feed_bytes)
+
+    @property
+    def announced(self) -> frozenset[str]:
+        """Kinds of tracks, "video" and "audio", that the stream's newest headers speak of."""
+        newest = self._logs[-1].newest_key_frame if self._logs else None
+        types = set() if newest is None else {type_id for type_id, _ in newest.headers}
+        return frozenset(kind for type_id, kind in _KINDS.items() if type_id in types)
+
+    def turn(self, event: str, reason: str = "", file_format: str = "") -> Owed:
+        """Make the callback of a turn of this recording; see `owed.status`."""
+        return owed.status(self.row, event, reason, self._studio.now(), file_format)
 
     def on_readable(self) -> bool:
         """Notice that the worker has closed its end; what that means is told by its events."""
@@ -146,7 +183,7 @@ class StreamRecorder:
         self._cancel_timer()
         log = self._follow(stream)
         if self.phase is Phase.WAITING:
-            self._studio.ledger.note(lambda index: index.resumed(self.row.recording_id))
+            self._note_resumed()
             self.phase = Phase.RUNNING
         if self._sink is not None:
             self._cross_over(self._sink, self._logs[-1], log)
@@ -160,16 +197,32 @@ class StreamRecorder:
         if self.is_over:
             return
         if self.plan.resume_s <= 0:
-            self.finish()
+            self.end("its stream has ended")
             return
         if self.phase is Phase.RUNNING:
             self._wait()
         self._cancel_timer()
-        self._timer = self._studio.loop.call_later(self.plan.resume_s, self.finish)
+        self._timer = self._studio.loop.call_later(self.plan.resume_s, self.end, "its publisher did not come back")
+
+    def end(self, reason: str) -> None:
+        """
+        End the recording for good: no server after this one goes on with it. Harmless when called again.
+
+        Args:
+            reason: for people.
+        """
+        if self.is_over:
+            return
+        self.reason = reason
+        self.row = replace(self.row, ending_at=self._studio.now())
+        if self.entered.is_set():
+            self._note_ending()
+        self.finish()
 
     def finish(self) -> None:
-        """End the recording once everything is fed; harmless when called again."""
+        """Record nothing more once everything is fed; the next server may go on with it. Harmless when called again."""
         self._cancel_timer()
+        self._cancel_end_timer()
         if self.is_over:
             return
         self.phase = Phase.ENDING
@@ -194,11 +247,13 @@ class StreamRecorder:
     def give_up(self) -> None:
         """Let go of everything and start nothing more, though files may be open: the next server finds them."""
         self._cancel_timer()
+        self._cancel_end_timer()
         self._let_go()
         self.phase = Phase.ENDED
         if self._feed is not None:
             self._feed.finish()
-        self._feed = self._trace = None
+        self._leave_feed()
+        self._trace = None
         self._logs.clear()
         self._left.clear()
 
@@ -221,10 +276,32 @@ class StreamRecorder:
             self._position = self._trace.position_of(old.feed_bytes)
         self._let_go()
         old.finish()
-        self._feed = None
+        self._leave_feed()
         left = self.grants.worker_died()
         self._next_feed()
         return left
+
+    def _begun(self) -> None:
+        self.entered.set()
+        if self.row.ending_at is not None:
+            self._note_ending()
+        self._prepare()
+
+    def _note_ending(self) -> None:
+        now = self._studio.now()
+        self._studio.ledger.note(lambda index: index.ending(self.row.recording_id, now))
+
+    def _leave_feed(self) -> None:
+        self._earlier_bytes = self.recorded_bytes
+        self._feed = None
+
+    def tell_failure(self, reason: str, file_format: str = "") -> None:
+        """Tell once that nothing could be recorded so far; where something was, that is `record_error`'s affair."""
+        if self.has_started or self._has_told_failure:
+            return
+        self._has_told_failure = True
+        told = [self.turn("record_start_failed", reason, file_format)]
+        self._studio.ledger.note(lambda index: index.tell(told))
 
     def _next_feed(self) -> None:
         """Give the next feed a number of its own."""
@@ -255,6 +332,7 @@ class StreamRecorder:
         """Wait for a worker that has room, though not for ever once the recording is over."""
         loop = self._studio.loop
         self._studio.log.error("recording failed", recording=self.row.recording_id, stream=self.path, reason=reason)
+        self.tell_failure(reason)
         if loop.time() - self._ending_s > LAST_OFFER_S:
             self.fault = reason
             self._on_end(self)
@@ -280,8 +358,15 @@ class StreamRecorder:
 
     def _wait(self) -> None:
         self.phase = Phase.WAITING
+        self.is_paused = True
         now = self._studio.now()
-        self._studio.ledger.note(lambda index: index.wait(self.row.recording_id, now))
+        told = [self.turn("record_paused", "its publisher is gone")]
+        self._studio.ledger.note(lambda index: index.wait(self.row.recording_id, now, told))
+
+    def _note_resumed(self) -> None:
+        self.is_paused = False
+        told = [self.turn("record_resumed")]
+        self._studio.ledger.note(lambda index: index.resumed(self.row.recording_id, told))
 
     def _cross_over(self, sink: FeedSink, before: Log, log: Log) -> None:
         """Go on in another log; the one before it is kept until its end is in the files."""
@@ -329,6 +414,11 @@ class StreamRecorder:
             self._timer.cancel()
             self._timer = None
 
+    def _cancel_end_timer(self) -> None:
+        if self._end_timer is not None:
+            self._end_timer.cancel()
+            self._end_timer = None
+
 
 def _new_row(stream: Stream, plan: RecordingPlan, now: float) -> RecordingRow:
     return RecordingRow(
@@ -341,6 +431,10 @@ def _new_row(stream: Stream, plan: RecordingPlan, now: float) -> RecordingRow:
         task_id=plan.task_id,
         record_type=plan.record_type,
         tags=plan.tags,
+        stream_param="" if stream.publication is None else stream.publication.terms.query,
+        file_name=plan.file_name,
+        push=plan.push,
+        ends_at=now + plan.max_duration_s if plan.max_duration_s else None,
     )
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import heapq
 import itertools
+import json
 import math
 import sqlite3
 import time
@@ -15,6 +16,7 @@ import structlog
 from rtmpd.config_file import validate
 from rtmpd.live.log import Retention
 from rtmpd.live.registry import Registry, Takeover
+from rtmpd.live.terms import Terms
 from rtmpd.net.fanout import FanOut, Pace
 from rtmpd.net.poller import Poller
 from rtmpd.store.database import Database
@@ -23,8 +25,8 @@ from rtmpd.store.recordings import RecordingIndex
 from rtmpd.wire.messages import VIDEO, Message
 from rtmpd.workers.ledger import Ledger
 from rtmpd.workers.mending import Mending
-from rtmpd.workers.plan import RecordingPlan
 from rtmpd.workers.recorder import Recorder
+from rtmpd.workers.request import RecordingRequest
 from rtmpd.workers.studio import Studio
 from tests.helpers.live import video_header
 from tests.helpers.played_workers import PlayedSupervisor, PlayedWorkshop
@@ -137,7 +139,7 @@ class Rig:
             log=log,
         )
         self.mending = Mending(self.studio, self.index)
-        self.recorder = Recorder(self.studio, self.config.apps, self.mending)
+        self.recorder = Recorder(self.studio, self.config.apps, self.mending, self.index)
         self.registry = Registry(Retention(3600.0))
         self.registry.observers.append(self.recorder)
         self.running = [asyncio.ensure_future(work.run()) for work in (self.ledger, self.mending)]
@@ -161,7 +163,7 @@ class Rig:
         rig.workshop.answers.update(answers)
         if not gate:
             rig.workshop.gate.clear()
-        await rig.recorder.start()
+        await rig.recorder.open()
         await rig.settle()
         return rig
 
@@ -185,7 +187,7 @@ class Rig:
     async def stop(self):
         """End as with SIGTERM; the workers finish what they are fed."""
         self.registry.end_all("server stops")
-        stopping = asyncio.ensure_future(self.recorder.stop(5.0))
+        stopping = asyncio.ensure_future(self.recorder.close(5.0))
         while not stopping.done():
             for worker in self.supervisor.running:
                 worker.finish()
@@ -232,9 +234,10 @@ class Rig:
             await self.settle()
         self.clock.go_on_to(end_s)
 
-    def publish(self, name="s", identity="me"):
+    def publish(self, name="s", identity="me", **terms):
         """Publish a stream, which begins with a header."""
-        publication = self.registry.publish("live", name, identity, Takeover.SAME, lambda _reason: None)
+        terms = Terms(**terms)
+        publication = self.registry.publish("live", name, identity, Takeover.SAME, lambda _reason: None, terms)
         self._append(publication, video_header())
         return publication
 
@@ -268,14 +271,14 @@ class Rig:
         """Lose the publisher, who may come back within the grace time."""
         self.registry.unpublish(publication, "lost", 1e12)
 
-    def record(self, publication, **plan):
-        """Record a stream by request."""
-        plan = RecordingPlan(**{"formats": ("flv",), "template": self._plan.template, "origin": "manual"} | plan)
-        return self.recorder.record(publication.stream, plan)
+    def request(self, publication, **request):
+        """Ask for a recording of a stream."""
+        request = {"task_id": f"task-{next(self.numbers)}", "formats": ("flv",)} | request
+        return self.recorder.start(publication.stream, RecordingRequest(**request))
 
-    @property
-    def _plan(self):
-        return RecordingPlan.of(self.config.apps["live"])
+    def record(self, publication, **request):
+        """Record a stream by request, apart from other requests."""
+        return self.request(publication, **{"file_name": f"name{next(self.numbers)}"} | request).recorder
 
     @property
     def worker(self):
@@ -298,6 +301,10 @@ class Rig:
         """Bodies of the callbacks that are owed."""
         rows = await self.select("SELECT body FROM outbox WHERE event_type = ? ORDER BY number", event_type)
         return [row["body"] for row in rows]
+
+    async def turns(self):
+        """What was told of recordings' lives, in its order."""
+        return [json.loads(body)["record_event"] for body in await self.owed(332)]
 
     def select(self, statement, *values):
         return self.database.submit(lambda connection: connection.execute(statement, values).fetchall())

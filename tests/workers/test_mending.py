@@ -45,7 +45,8 @@ async def test_a_file_of_a_killed_server_is_made_whole_and_then_its_recording_en
     (file,) = await rig.files()
     assert (file.state, file.size_bytes, file.fault) == ("closed", 12, None)
     assert rig.frames(file.path) == numbers
-    assert [kind for (kind,) in await rig.select("SELECT event_type FROM outbox ORDER BY number")] == [100, 332]
+    assert [kind for (kind,) in await rig.select("SELECT event_type FROM outbox ORDER BY number")] == [332, 100, 332]
+    assert await rig.turns() == ["record_start_succeeded", "record_ended"]
     assert list((await rig.recordings()).values()) == ["ended"]
     assert rig.said("recordings interrupted") == [{"event": "recordings interrupted", "recordings": 1, "files": 1}]
     await rig.close()
@@ -61,7 +62,7 @@ async def test_a_repair_that_is_itself_interrupted_is_done_by_the_next_server_on
         rig = await Rig.open(tmp_path, resume_s=0)
         await rig.kill()
 
-    assert [row["event_type"] for row in rows_of(rig.database.path)["outbox"]] == [100, 332]
+    assert [row["event_type"] for row in rows_of(rig.database.path)["outbox"]] == [332, 100, 332]
 
 
 async def test_files_without_frames_vanish_with_their_rows(tmp_path):
@@ -126,13 +127,13 @@ async def test_hls_of_a_killed_server_goes_on_when_the_publisher_comes_in_time(t
 async def test_hls_of_a_killed_server_is_finished_when_the_publisher_stays_away(tmp_path):
     await killed(tmp_path, **BOTH)
     rig = await Rig.open(tmp_path, **BOTH)
-    assert list((await rig.recordings()).values()) == ["running"]
+    assert list((await rig.recordings()).values()) == ["waiting"]
     await rig.pass_time(60)
 
     assert [file.state for file in await rig.files()] == ["closed", "closed"]
     assert list((await rig.recordings()).values()) == ["ended"]
     assert len(await rig.owed(100)) == 2
-    assert len(await rig.owed(332)) == 1
+    assert await rig.turns() == ["record_start_succeeded", "record_paused", "record_ended"]
 
     await record(rig)
     assert len(await rig.recordings()) == 2
@@ -211,25 +212,10 @@ async def test_of_two_recordings_of_a_stream_the_older_one_ends(tmp_path):
     await rig.kill()
     rig = await Rig.open(tmp_path, **BOTH)
 
-    assert sorted((await rig.recordings()).values()) == ["ended", "running"]
+    assert sorted((await rig.recordings()).values()) == ["ended", "waiting"]
     await rig.pass_time(100)
     assert sorted((await rig.recordings()).values()) == ["ended", "ended"]
     assert {file.state for file in await rig.files()} == {"closed"}
-    await rig.close()
-
-
-async def test_what_is_recorded_by_request_does_not_wait_for_a_publisher_after_a_kill(tmp_path):
-    rig = await Rig.open(tmp_path, record="manual")
-    publication = rig.publish()
-    rig.record(publication)
-    rig.send(publication)
-    await rig.settle()
-    rig.worker.write()
-    await rig.settle()
-    await rig.kill()
-    rig = await Rig.open(tmp_path)
-
-    assert list((await rig.recordings()).values()) == ["ended"]
     await rig.close()
 
 
@@ -289,7 +275,9 @@ async def test_a_file_that_cannot_be_repaired_is_kept_and_told(tmp_path):
 
     (file,) = await rig.files()
     assert (file.state, file.fault, file.size_bytes) == ("closed", "not repaired: no FLV file", 12)
-    assert [json.loads(body)["record_event"] for body in await rig.owed(332)] == ["record_error", "record_ended"]
+    assert await rig.turns() == ["record_start_succeeded", "record_error", "record_ended"]
+    (body,) = map(json.loads, await rig.owed(341))
+    assert [(each["type"], each["desc"]) for each in body["exception"]] == [(-104, "not repaired: no FLV file")]
     await rig.close()
 
 
@@ -307,6 +295,9 @@ async def test_what_a_failed_file_lacked_is_kept_from_its_worker(tmp_path):
     (file,) = [file for file in await rig.files() if file.file_id == grant.file_id]
     assert {name: getattr(file, name) for name in lacks} == lacks
     assert (file.size_bytes, file.video_frames) == (12, 3)
+    (body,) = map(json.loads, await rig.owed(341))
+    assert {each["type"]: each["occurs"] for each in body["exception"]} == {-16: 1, -9: 2, -130: 3, -104: 1}
+    assert (body["exception_level"], body["file_id"]) == ("error", grant.file_id)
     await rig.close()
 
 
@@ -358,7 +349,7 @@ async def test_nothing_is_begun_after_the_stop_by_who_was_looking_at_the_disk(tm
 async def test_nothing_is_mended_after_the_stop(tmp_path):
     await killed(tmp_path, resume_s=0)
     rig = await Rig.open(tmp_path, resume_s=0, gate=False)
-    await rig.recorder.stop(5.0)
+    await rig.recorder.close(5.0)
     rig.workshop.gate.set()
     await rig.settle()
 

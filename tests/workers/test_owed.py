@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 
 from rtmpd.workers import owed
+from rtmpd.workers.abnormal import Circumstances
 from tests.helpers.store import contents_of, file_row, recording_row
 
 ROW = recording_row("r", stream_param="key=x")
@@ -60,12 +61,62 @@ def test_a_turn_is_told_with_its_reason():
         "appname": "live",
         "event_time": 7,
         "record_event": "record_error",
-        "record_detail": "flv: no room",
+        "record_detail": {
+            "file_format": 1,
+            "file_formats": ["flv"],
+            "start_model": 1,
+            "record_content": 1,
+            "source_type": 1,
+            "reason": "flv: no room",
+        },
         "session_id": "r",
     }
 
 
-def test_a_recording_ends_once_and_may_fail_often():
+def test_a_turn_names_how_the_recording_began_and_the_format_that_it_is_about():
+    row = recording_row("r", origin="manual", formats=("mp4", "hls"))
+    whole, part = (owed.status(row, "record_error", "", 1.0, name).body["record_detail"] for name in ("", "hls"))
+
+    assert (whole["start_model"], whole["file_format"], part["file_format"]) == (5, 3, 2)
+    assert whole["file_formats"] == part["file_formats"] == ["mp4", "hls"]
+
+
+def test_what_is_wrong_with_a_file_is_one_callback_with_a_count_for_each_kind():
+    contents = contents_of(FILE, gaps=2, gap_ms=1500, jumps=3, video_frames=5)
+    (told,) = owed.abnormal(ROW, FILE, contents, Circumstances(), 7.9)
+
+    assert told.body == {
+        "event_type": 341,
+        "stream_id": "demo",
+        "channel_id": "demo",
+        "appname": "live",
+        "session_id": "r",
+        "file_id": "f",
+        "file_format": "flv",
+        "timestamp": 7,
+        "exception_level": "error",
+        "exception": [
+            {"type": -16, "occurs": 2, "desc": "1.500 s of media are missing: the recording could not keep up"},
+            {"type": -9, "occurs": 3, "desc": "the publisher's timestamps leap; the file goes on without a gap"},
+        ],
+    }
+    assert (told.event_type, told.stream) == (341, "live/demo")
+
+
+def test_the_same_fault_of_a_file_is_owed_once():
+    contents = contents_of(FILE, gaps=1)
+    (one,), (again,) = (owed.abnormal(ROW, FILE, contents, Circumstances(), now) for now in (1.0, 2.0))
+
+    assert one.event_id == again.event_id
+
+
+def test_nothing_is_owed_where_nothing_is_wrong():
+    assert owed.abnormal(ROW, FILE, CONTENTS, Circumstances(), 1.0) == ()
+
+
+def test_a_recording_starts_and_ends_once_and_may_fail_often():
+    starts = {owed.status(ROW, "record_start_succeeded", "", now).event_id for now in (1.0, 2.0)}
+    assert len(starts) == 1
     ends = {owed.status(ROW, "record_ended", "", now).event_id for now in (1.0, 2.0)}
     errors = {owed.status(ROW, "record_error", "", 1.0).event_id for _ in range(2)}
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import errno
 import json
 from pathlib import Path
 
@@ -13,7 +12,7 @@ from rtmpd.config_file import validate
 from rtmpd.errors import StartError, StoreError
 from rtmpd.workers.feeds import FeedEnded, FeedProgress, FileClosed, FileFailed, FileOpened, WorkerDied
 from rtmpd.workers.stream_recorder import Phase
-from tests.helpers.played_workers import FULL, file_facts
+from tests.helpers.played_workers import file_facts
 from tests.helpers.studio import Rig, rows_of
 
 
@@ -63,99 +62,6 @@ async def test_files_lie_in_the_recordings_directory_whatever_the_stream_is_call
     assert Path(path).suffix == ".flv"
 
 
-async def test_a_complete_file_is_in_the_index_and_owed_with_what_it_holds(rig):
-    publication = await start(rig, "k..")
-    await rig.stop_recording(publication)
-
-    (file,) = await rig.files()
-    (body,) = map(json.loads, await rig.owed(100))
-    assert (file.state, file.size_bytes, file.duration_ms, file.video_frames) == ("closed", 12, 120, 3)
-    assert file.end_at == pytest.approx(file.start_at + 0.12)
-    assert (body["file_id"], body["file_size"], body["path"]) == (file.file_id, 12, file.path)
-    assert rig.said("recording closed")[0]["size_bytes"] == 12
-
-
-async def test_an_empty_file_leaves_no_row_and_is_owed_to_nobody(rig):
-    publication = rig.publish()
-    await rig.settle()
-    rig.worker.write()
-    await rig.stop_recording(publication)
-
-    assert await rig.files() == []
-    assert rig.on_disk() == []
-    assert await rig.owed(100) == []
-    assert len(await rig.owed(332)) == 1
-
-
-async def test_a_file_that_fails_is_told_and_repaired_and_the_recording_goes_on(rig):
-    publication = await start(rig)
-    rig.worker.fail()
-    numbers = rig.send(publication, "k")
-    await rig.pass_time(1)
-    await rig.stop_recording(publication)
-
-    failed, good = await rig.files()
-    assert (failed.fault, good.fault) == (str(FULL), None)
-    assert rig.frames(good.path) == numbers
-    assert rig.workshop.jobs == [("repair", rig.directory / failed.path)]
-    assert [json.loads(body)["record_event"] for body in await rig.owed(332)] == ["record_error", "record_ended"]
-    assert [json.loads(body)["file_id"] for body in await rig.owed(100)] == [failed.file_id, good.file_id]
-
-
-async def test_a_file_that_cannot_be_made_leaves_no_row(rig):
-    publication = rig.publish()
-    rig.send(publication)
-    await rig.settle()
-    rig.worker.open(error=OSError(errno.EACCES, "Permission denied"))
-    rig.worker.write()
-    await rig.settle()
-
-    assert [(file.sequence, file.state) for file in await rig.files()] == [(2, "open")]
-    assert rig.said("recording failed")[0]["reason"] == "[Errno 13] Permission denied"
-
-
-async def test_a_recording_ends_after_the_repair_of_its_files_and_says_so_last(tmp_path):
-    rig = await Rig.open(tmp_path, resume_s=0)
-    publication = await start(rig)
-    rig.workshop.gate.clear()
-    rig.supervisor.die(rig.worker)
-    await rig.settle()
-    await rig.stop_recording(publication)
-    assert list((await rig.recordings()).values()) == ["running"]
-
-    rig.workshop.gate.set()
-    await rig.settle()
-
-    kinds = await rig.select("SELECT event_type FROM outbox ORDER BY number")
-    assert [kind for (kind,) in kinds] == [100, 100, 332]
-    assert list((await rig.recordings()).values()) == ["ended"]
-    assert rig.said("media worker died")[0]["reason"] == "killed by signal 9"
-    await rig.close()
-
-
-async def test_a_request_records_beside_the_configuration_and_ends_alone(rig):
-    publication = await start(rig, "k")
-    requested = rig.record(publication, task_id="t", tags=("a",))
-    await rig.settle()
-    numbers = rig.send(publication, ".k")
-    await rig.settle()
-    requested.finish()
-    await rig.settle()
-    rig.worker.finish()
-    await rig.settle()
-
-    (file,) = await rig.files(task_id="t")
-    assert rig.frames(file.path)[1:] == numbers
-    assert sorted((await rig.recordings()).values()) == ["ended", "running"]
-    (body,) = map(json.loads, await rig.owed(100))
-    assert body["task_id"] == "t"
-
-    rig.send(publication, ".")
-    await rig.stop_recording(publication)
-    assert len(await rig.files()) == 2
-    assert len(rig.frames((await rig.files(state="closed"))[0].path)) == 4
-
-
 async def test_a_request_is_no_reason_not_to_record_what_the_configuration_says(tmp_path):
     rig = await Rig.open(tmp_path, record="manual")
     publication = rig.publish()
@@ -199,31 +105,12 @@ async def test_a_publisher_that_comes_while_the_last_recording_still_ends_gets_a
     await rig.close()
 
 
-async def test_an_mp4_is_owed_after_its_index_was_moved_with_the_size_it_has_then(tmp_path):
-    rig = await Rig.open(tmp_path, record_formats="mp4", record_faststart=True)
-    rig.workshop.gate.clear()
-    publication = await start(rig)
-    rig.worker.close("mp4")
-    await rig.settle()
-    assert await rig.owed(100) == []
-    (path,) = rig.on_disk()
-    (rig.directory / path).write_bytes(bytes(100))
-    rig.workshop.gate.set()
-    await rig.settle()
-
-    assert rig.workshop.jobs == [("faststart", rig.directory / path)]
-    (body,) = map(json.loads, await rig.owed(100))
-    assert body["file_size"] == 100
-    assert publication.current
-    await rig.close()
-
-
 async def test_events_of_recordings_that_are_gone_are_ignored(rig):
     publication = await start(rig)
     feed = rig.worker.feed
     (granted, _) = feed.request.outputs[0].grants
     await rig.stop_recording(publication)
-    before = await rig.files()
+    before, turns = await rig.files(), await rig.turns()
     for event in (
         FileOpened(feed, "flv", granted.file_id),
         FileClosed(feed, "flv", granted.file_id, file_facts()),
@@ -236,13 +123,13 @@ async def test_events_of_recordings_that_are_gone_are_ignored(rig):
     await rig.settle()
 
     assert await rig.files() == before
-    assert len(await rig.owed(332)) == 1
+    assert await rig.turns() == turns
 
 
 async def test_stop_waits_until_every_recording_is_complete_and_in_the_index(tmp_path):
     rig = await Rig.open(tmp_path, resume_s=0)
     publication = await start(rig)
-    stopping = asyncio.ensure_future(rig.recorder.stop(5.0))
+    stopping = asyncio.ensure_future(rig.recorder.close(5.0))
     await rig.settle()
     assert not rig.supervisor.stopped
     rig.worker.finish()
@@ -262,7 +149,7 @@ async def test_a_recording_that_may_be_resumed_waits_over_the_stop_and_is_not_ca
 
     rows = rows_of(rig.database.path)
     assert [(row["state"], row["waiting_since"] is not None) for row in rows["recordings"]] == [("waiting", True)]
-    assert [row["event_type"] for row in rows["outbox"]] == [100]
+    assert [row["event_type"] for row in rows["outbox"]] == [332, 332, 100]
 
 
 async def test_stop_does_not_wait_for_repairs(rig):
@@ -280,7 +167,7 @@ async def test_stop_gives_up_on_a_database_that_takes_nothing(rig):
     rig.hold_database()
     publication = rig.publish()
     rig.send(publication)
-    await rig.recorder.stop(0.02)
+    await rig.recorder.close(0.02)
     rig.release_database()
     await rig.settle()
 
@@ -294,7 +181,7 @@ async def test_stop_gives_up_on_a_database_that_takes_nothing(rig):
 async def test_stop_gives_up_on_a_worker_that_hangs_and_leaves_its_files_to_the_next_server(rig):
     await start(rig)
     rig.supervisor.finishes_at_stop = False
-    await rig.recorder.stop(0.02)
+    await rig.recorder.close(0.02)
 
     assert len(rig.said("recording not finished")) == 1
     assert [file.state for file in await rig.files()] == ["open", "reserved"]
@@ -305,7 +192,7 @@ async def test_a_worker_that_dies_while_its_recording_is_stopped_is_replaced_for
     publication = rig.publish()
     numbers = rig.send(publication, "k.")
     await rig.settle()
-    stopping = asyncio.ensure_future(rig.recorder.stop(5.0))
+    stopping = asyncio.ensure_future(rig.recorder.close(5.0))
     await rig.settle()
     rig.supervisor.die(rig.worker)
     await rig.settle()
@@ -322,7 +209,7 @@ async def test_nothing_runs_after_a_start_that_could_not_read_the_index(rig, mon
     monkeypatch.setattr(rig.index, "unfinished", unfinished)
     rig.supervisor.started = False
     with pytest.raises(StoreError):
-        await rig.recorder.start()
+        await rig.recorder.open()
 
     assert not rig.supervisor.started
 
@@ -333,4 +220,27 @@ async def test_a_worker_that_cannot_be_started_is_said_at_the_start(rig, monkeyp
 
     monkeypatch.setattr(rig.supervisor, "start", start)
     with pytest.raises(StartError):
-        await rig.recorder.start()
+        await rig.recorder.open()
+
+
+async def test_a_request_records_beside_the_configuration_and_ends_alone(rig):
+    publication = await start(rig, "k")
+    requested = rig.record(publication, task_id="t", tags=("a",))
+    await rig.settle()
+    numbers = rig.send(publication, ".k")
+    await rig.settle()
+    requested.end("stopped")
+    await rig.settle()
+    rig.worker.finish()
+    await rig.settle()
+
+    (file,) = await rig.files(task_id="t")
+    assert rig.frames(file.path)[1:] == numbers
+    assert sorted((await rig.recordings()).values()) == ["ended", "running"]
+    (body,) = map(json.loads, await rig.owed(100))
+    assert body["task_id"] == "t"
+
+    rig.send(publication, ".")
+    await rig.stop_recording(publication)
+    assert len(await rig.files()) == 2
+    assert len(rig.frames((await rig.files(state="closed"))[0].path)) == 4

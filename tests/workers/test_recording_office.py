@@ -87,7 +87,7 @@ class House:
 
     async def stop(self):
         self.registry.end_all("server stops")
-        await self.office.recorder.stop(STOP_S)
+        await self.office.recorder.close(STOP_S)
         await self.close()
 
     async def kill(self):
@@ -116,7 +116,7 @@ async def test_a_stream_becomes_a_file_a_row_and_a_callback(tmp_path):
     path = house.directory / "recordings" / file["path"]
     assert (file["state"], file["size_bytes"]) == ("closed", path.stat().st_size)
     assert relative(demux(path)) == relative(demux(footage()))
-    assert [row["event_type"] for row in tables["outbox"]] == [100]
+    assert sorted(row["event_type"] for row in tables["outbox"]) == [100, 332, 332]
 
 
 async def test_a_worker_that_is_killed_costs_no_frame(tmp_path):
@@ -151,7 +151,7 @@ async def test_a_server_that_is_killed_leaves_a_file_that_the_next_one_makes_who
     (file,) = await again.files()
     assert (file.state, file.fault, file.size_bytes) == ("closed", None, path.stat().st_size)
     assert relative(demux(path)) == relative(demux(footage()))
-    assert sorted(owed.event_type for owed in await Outbox(again.database).pending(9)) == [100, 332]
+    assert sorted(owed.event_type for owed in await Outbox(again.database).pending(9)) == [100, 332, 332]
     await again.stop()
 
 
