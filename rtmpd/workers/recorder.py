@@ -13,7 +13,7 @@ from collections.abc import Mapping, Sequence
 from rtmpd.config import AppConfig
 from rtmpd.errors import StoreError
 from rtmpd.live.codecs import codecs_of
-from rtmpd.live.stream import Stream
+from rtmpd.live.stream import Stream, StreamState
 from rtmpd.store.listing import Task
 from rtmpd.store.recordings import RecordingIndex
 from rtmpd.store.rows import FileRow, RecordingRow
@@ -136,9 +136,12 @@ class Recorder:
             RequestRefused: it cannot be recorded so.
         """
         app = self.apps.get(stream.app)
-        if app is None or self._stopping:
-            reason = "the server is stopping" if self._stopping else f"there is no application {stream.app!r}"
-            raise RequestRefused(reason)
+        if app is None:
+            raise RequestRefused(f"there is no application {stream.app!r}")
+        if self._stopping:
+            raise RequestRefused("the server is stopping")
+        if stream.state is StreamState.IDLE:
+            raise RequestRefused(f"{stream.path} is not being published")
         settled, notes = settle(request, app, codecs_of(stream))
         plan = RecordingPlan.requested(app, settled)
         running = [each for each in self._recordings_of(stream) if not each.is_over]

@@ -11,9 +11,11 @@ from pathlib import Path
 
 from hypothesis import settings
 from hypothesis import strategies as st
-from hypothesis.stateful import RuleBasedStateMachine, initialize, precondition, rule
+from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 
 from rtmpd.errors import Overloaded
+from rtmpd.workers import recorder as recorder_module
+from rtmpd.workers.answers import NotEntered
 from tests.helpers.studio import Rig
 
 FULL = OSError(errno.ENOSPC, "No space left on device")
@@ -22,6 +24,15 @@ KINDS = st.text("k...", min_size=1, max_size=6)
 WORKERS = st.integers(0, 2)
 FORMATS = st.sampled_from(["flv", "hls"])
 PAUSES_S = st.sampled_from([0.3, 1.0, 6.0, 70.0])
+WISHES = st.fixed_dictionaries(
+    {
+        "file_name": st.sampled_from(["", "a", "b"]),
+        "formats": st.sampled_from([("flv",), ("hls",), ("flv", "hls")]),
+        "max_duration_s": st.sampled_from([0.0, 30.0]),
+    }
+)
+SHORT_S = 0.001
+"""What a stop waits for its files, and for an index that does not answer."""
 
 
 class RecordingInAnyOrder(RuleBasedStateMachine):
@@ -32,7 +43,10 @@ class RecordingInAnyOrder(RuleBasedStateMachine):
         self.loop = asyncio.Runner()
         self.folder = tempfile.TemporaryDirectory()
         self.publication = None
-        self.requested = []
+        self.tasks = {}
+        """By id: whether it was told to stop."""
+        self.patience = {name: getattr(recorder_module, name) for name in ("FILES_S", "ENTER_S")}
+        recorder_module.FILES_S = SHORT_S
         self.owed_frames = set()
         """Numbers of frames that must be in the files of each format at the end."""
         self.lost = {"flv": set(), "hls": set()}
@@ -94,14 +108,32 @@ class RecordingInAnyOrder(RuleBasedStateMachine):
         self.publication = self.do(self.call(self.rig.publish))
 
     @precondition(lambda self: self.publication is not None and self.publication.current)
-    @rule()
-    def record_by_request(self):
-        self.requested.append(self.do(self.call(lambda: self.rig.record(self.publication))))
+    @rule(wish=WISHES)
+    def record_by_request(self, wish):
+        task_id = f"task-{len(self.tasks)}"
+        started = self.do(self.call(lambda: self.rig.request(self.publication, task_id=task_id, **wish)))
+        assert started.already == (started.row.task_id != task_id)
+        self.tasks.setdefault(started.row.task_id, False)
 
-    @precondition(lambda self: self.requested)
-    @rule()
-    def stop_what_was_requested(self):
-        self.do(self.call(self.requested.pop().finish))
+    @precondition(lambda self: self.tasks)
+    @rule(number=st.integers(0, 9))
+    def stop_a_task(self, number):
+        task_id = sorted(self.tasks)[number % len(self.tasks)]
+        was_stopped, runs = self.tasks[task_id], self.rig.recorder.find(task_id) is not None
+        self.tasks[task_id] = True
+        recorder_module.ENTER_S = self.patience["ENTER_S"] if self.rig.held is None else SHORT_S
+        try:
+            stopped = self.do(self.rig.recorder.stop(task_id))
+        except NotEntered:
+            assert self.rig.held is not None
+            return
+        if stopped is None:  # asked for by a server that was killed before it could write that down
+            assert not runs
+            return
+        assert stopped.row.task_id == task_id
+        assert stopped.already or not was_stopped
+        assert stopped.state == "closing" or all(file.state == "closed" for file in stopped.files)
+        self.settle()
 
     def change(self, number, action):
         """Have something done by one of the workers."""
@@ -172,14 +204,27 @@ class RecordingInAnyOrder(RuleBasedStateMachine):
             self.do(self.rig.kill())
             self.owed_frames &= self.on_disk("flv") & self.on_disk("hls")
         self.publication = None
-        self.requested.clear()
         self.start_server()
+
+    @invariant()
+    def what_was_told_to_stop_does_not_go_on(self):
+        if hasattr(self, "rig"):
+            for each in self.rig.recorder.recordings:
+                assert each.is_over or not self.tasks.get(each.row.task_id)
+
+    @invariant()
+    def a_task_is_recorded_once(self):
+        if hasattr(self, "rig"):
+            running = [status.row.task_id for status in self.rig.recorder.statuses if status.row.task_id]
+            assert len(running) == len(set(running))
 
     def teardown(self):
         try:
             if hasattr(self, "rig"):
                 self.finish()
         finally:
+            for name, seconds in self.patience.items():
+                setattr(recorder_module, name, seconds)
             self.loop.close()
             self.folder.cleanup()
 
@@ -189,8 +234,9 @@ class RecordingInAnyOrder(RuleBasedStateMachine):
         rig.release_database()
         rig.registry.end_all("the test ends")
         for _ in range(6):
-            for each in self.requested:
-                each.finish()
+            for each in rig.recorder.recordings:
+                if each.plan.origin == "manual":
+                    each.end("the test ends")
             self.settle()
             for worker in self.workers:
                 worker.finish()
@@ -217,9 +263,25 @@ class RecordingInAnyOrder(RuleBasedStateMachine):
         turns = [json.loads(body) for body in self.do(rig.owed(332))]
         ended = Counter(turn["session_id"] for turn in turns if turn["record_event"] == "record_ended")
         assert ended == dict.fromkeys(self.do(rig.recordings()), 1)
+        self.check_turns(turns)
 
         for file_format, lost in self.lost.items():
             assert self.owed_frames - lost <= self.on_disk(file_format), file_format
+
+    def check_turns(self, turns):
+        """Each recording's turns are numbered without a hole, and a pause is followed by a return or by the end."""
+        sessions = {}
+        for turn in turns:
+            sessions.setdefault(turn["session_id"], []).append(turn)
+        for session in sessions.values():
+            assert [turn["seq"] for turn in session] == list(range(1, len(session) + 1))
+            events = [turn["record_event"] for turn in session]
+            assert events.count("record_start_succeeded") <= 1
+            assert events[-1] == "record_ended"
+            waiting = [event for event in events if event in {"record_paused", "record_resumed"}]
+            assert waiting == ["record_paused", "record_resumed"] * (len(waiting) // 2) + ["record_paused"] * (
+                len(waiting) % 2
+            )
 
 
 TestRecordingInAnyOrder = RecordingInAnyOrder.TestCase

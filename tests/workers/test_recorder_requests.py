@@ -112,6 +112,10 @@ class TestRequests:
         for wish in ({"file_name": "../x"}, {"formats": ("avi",)}):
             with pytest.raises(RequestRefused):
                 rig.request(publication, **wish)
+        rig.end(publication)
+        with pytest.raises(RequestRefused, match="live/s is not being published"):
+            rig.request(publication)
+        publication = rig.publish()
         rig.recorder.apps = {}
         with pytest.raises(RequestRefused, match="there is no application 'live'"):
             rig.request(publication)

@@ -22,7 +22,8 @@ from rtmpd.store.recordings import RecordingIndex
 from rtmpd.wire.messages import Message
 from rtmpd.workers import child
 from rtmpd.workers.recording_office import RecordingOffice
-from tests.helpers.footage import demux, footage, relative, tags_of
+from rtmpd.workers.request import RecordingRequest
+from tests.helpers.footage import demux, footage, relative, tags_of, tracks_of
 from tests.helpers.studio import logger_to, rows_of, until
 
 STOP_S = 20.0
@@ -117,6 +118,46 @@ async def test_a_stream_becomes_a_file_a_row_and_a_callback(tmp_path):
     assert (file["state"], file["size_bytes"]) == ("closed", path.stat().st_size)
     assert relative(demux(path)) == relative(demux(footage()))
     assert sorted(row["event_type"] for row in tables["outbox"]) == [100, 332, 332]
+
+
+async def test_a_recording_by_request_begins_at_the_last_key_frame_and_ends_at_its_stop(tmp_path):
+    house = await House.open(tmp_path, apps={"live": {"record": "manual"}})
+    tags = tags_of(footage())
+    publication = house.publish()
+    house.send(publication, [tag for tag in tags if tag.timestamp_ms < 1_500])
+    started = house.office.recorder.start(publication.stream, RecordingRequest("t", "n", formats=("flv", "mp4", "hls")))
+    await started.entered()
+    house.send(publication, [tag for tag in tags if 1_500 <= tag.timestamp_ms < 2_500])
+    stopped = await house.office.recorder.stop("t")
+    house.send(publication, [tag for tag in tags if tag.timestamp_ms >= 2_500])
+
+    pictures = [packet for packet in demux(footage()) if packet.kind == "video"]
+    wanted = [packet.payload for packet in pictures if 1_000 <= packet.dts_ms < 2_500]
+    assert (stopped.state, sorted(file.file_format for file in stopped.files)) == ("closed", ["flv", "hls", "mp4"])
+    for file in stopped.files:
+        tracks = tracks_of(tmp_path / "recordings" / file.path)
+        assert len(tracks["video 0"]) == len(wanted), file.file_format
+        assert file.duration_ms == pytest.approx(1_500, abs=50)
+    (flv,) = [file for file in stopped.files if file.file_format == "flv"]
+    assert [packet.payload for packet in tracks_of(tmp_path / "recordings" / flv.path)["video 0"]] == wanted
+    await house.stop()
+
+
+async def test_sound_alone_is_recorded_beside_the_whole_stream(tmp_path):
+    house = await House.open(tmp_path)
+    publication = house.publish()
+    house.send(publication, tags_of(footage()))
+    wish = RecordingRequest("t", record_type="audio", formats=("flv", "hls", "m4a"))
+    await house.office.recorder.start(publication.stream, wish).entered()
+    stopped = await house.office.recorder.stop("t")
+    await house.stop()
+
+    for file in stopped.files:
+        assert list(tracks_of(tmp_path / "recordings" / file.path)) == ["audio 0"]
+        assert file.duration_ms == pytest.approx(1_000, abs=50)  # from the last key frame on
+    assert len(stopped.files) == 3
+    (whole,) = [row for row in rows_of(tmp_path / "rtmpd.db")["files"] if row["video_frames"]]
+    assert relative(demux(tmp_path / "recordings" / whole["path"])) == relative(demux(footage()))
 
 
 async def test_a_worker_that_is_killed_costs_no_frame(tmp_path):
