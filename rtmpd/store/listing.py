@@ -28,6 +28,16 @@ class Task(NamedTuple):
     files: tuple[FileRow, ...]
     """Those that are open or closed, in the order of their reservation."""
 
+    @property
+    def is_told_to_end(self) -> bool:
+        """Whether its end, or that it is to end, is written down."""
+        return self.recording.state == "ended" or self.recording.ending_at is not None
+
+    @property
+    def is_complete(self) -> bool:
+        """Whether it has ended, and all of its files are closed."""
+        return self.recording.state == "ended" and all(file.state == "closed" for file in self.files)
+
 
 @dataclass(frozen=True, slots=True)
 class Query:

@@ -178,12 +178,13 @@ class Recorder:
         if over is not None:
             await reached(over, FILES_S)
         task = await self._look_up(task_id)
+        if over is not None and (task is None or not task.is_told_to_end):
+            raise NotEntered(
+                f"the index has not taken the end of task {task_id} (is the disk full?); it ends all the same"
+            )
         if task is None:
-            if over is None:
-                return None
-            raise NotEntered(f"the index has not taken recording {task_id} (is the disk full?); it ends all the same")
-        done = task.recording.state == "ended" and all(file.state == "closed" for file in task.files)
-        return Stopped(task.recording, "closed" if done else "closing", task.files, already)
+            return None
+        return Stopped(task.recording, "closed" if task.is_complete else "closing", task.files, already)
 
     def find(self, task_id: str) -> Status | None:
         """Look up a recording that was asked for and has not ended."""

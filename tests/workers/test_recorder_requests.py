@@ -187,6 +187,23 @@ class TestRequests:
         with pytest.raises(NotEntered, match="it ends all the same"):
             await rig.recorder.stop("t")
 
+    async def test_a_stop_that_is_not_written_down_is_not_called_done(self, rig, monkeypatch):
+        monkeypatch.setattr(recorder_module, "FILES_S", 0.01)
+        publication = rig.publish()
+        await rig.request(publication, task_id="t").entered()
+        full = StoreError("database or disk is full", cause="SQLITE_FULL")
+        refused = []
+
+        async def refuse(*_values):
+            refused.append(1)
+            raise full
+
+        with monkeypatch.context() as patch:
+            patch.setattr(rig.index, "ending", refuse)
+            with pytest.raises(NotEntered, match="is the disk full"):
+                await rig.recorder.stop("t")
+        assert refused
+
     async def test_files_that_take_long_are_named_with_their_final_ids(self, rig, monkeypatch):
         monkeypatch.setattr(recorder_module, "FILES_S", 0.01)
         publication = rig.publish()
