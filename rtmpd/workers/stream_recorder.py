@@ -214,9 +214,10 @@ class StreamRecorder:
         if self.is_over:
             return
         self.reason = reason
-        self.row = replace(self.row, ending_at=self._studio.now())
+        now = self._studio.now()
+        self.row = replace(self.row, ending_at=now)
         if self.entered.is_set():
-            self._note_ending()
+            self._note_ending(now)
         self.finish()
 
     def finish(self) -> None:
@@ -284,12 +285,11 @@ class StreamRecorder:
     def _begun(self) -> None:
         self.entered.set()
         if self.row.ending_at is not None:
-            self._note_ending()
+            self._note_ending(self.row.ending_at)
         self._prepare()
 
-    def _note_ending(self) -> None:
-        now = self._studio.now()
-        self._studio.ledger.note(lambda index: index.ending(self.row.recording_id, now))
+    def _note_ending(self, at: float) -> None:
+        self._studio.ledger.note(lambda index: index.ending(self.row.recording_id, at))
 
     def _leave_feed(self) -> None:
         self._earlier_bytes = self.recorded_bytes

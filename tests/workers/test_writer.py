@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 
+import av
 import pytest
 
 from muxers.base import MuxError
@@ -100,6 +101,9 @@ def test_sound_alone_of_a_stream_with_pictures_is_one_whole_track(tmp_path, file
     sound = from_zero({"audio 0": tracks_of(source)["audio 0"]})["audio 0"]
     tracks = tracks_of(closed.facts["path"])
     assert list(tracks) == ["audio 0"]
+    with av.open(closed.facts["path"]) as container:
+        assert [stream.type for stream in container.streams] == ["audio"]
+        assert container.duration / av.time_base == pytest.approx(3.0, abs=0.05)
     got = from_zero(tracks)["audio 0"]
     assert len(got) == len(sound)
     assert abs(got[-1].dts_ms - sound[-1].dts_ms) <= 1
