@@ -216,7 +216,7 @@ class Mending:
         for file in unfinished.files:
             if file.file_id not in there:
                 self._discard(file.file_id)
-        lost_at = row.waiting_since or max((there[file.file_id] for file in left), default=0.0)
+        lost_at = row.waiting_since or max([row.started_at, *(there[file.file_id] for file in left)])
         wait_s = 0.0
         if row.state != "ended":
             until = lost_at + may_resume(row)

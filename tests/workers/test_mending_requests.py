@@ -90,6 +90,22 @@ async def killed_with_request(tmp_path, **request):
     return rig, numbers
 
 
+async def test_a_recording_by_request_that_had_no_file_yet_goes_on_after_a_kill_too(tmp_path):
+    rig = await Rig.open(tmp_path, record="manual")
+    started = rig.request(rig.publish(), task_id="t")
+    await started.entered()
+    await rig.kill()
+    rig = await Rig.open(tmp_path, record="manual")
+    publication = rig.publish()
+    numbers = rig.send(publication, "k.")
+    await rig.settle()
+    await rig.stop_recording(publication)
+
+    assert [rig.frames(file.path) for file in await rig.files(task_id="t")] == [numbers]
+    assert list(await rig.recordings()) == [started.row.recording_id]
+    await rig.close()
+
+
 async def test_a_recording_by_request_whose_publisher_stays_away_ends_by_itself(tmp_path):
     rig, numbers = await killed_with_request(tmp_path)
     await rig.kill()
