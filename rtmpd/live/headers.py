@@ -29,7 +29,7 @@ MAX_HEADER_SLOTS = 64
 class Headers:
     """The headers in force at some point of a stream, by slot, in the order in which they first came."""
 
-    __slots__ = ("_slots",)
+    __slots__ = ("__weakref__", "_slots")  # what is made of headers may be kept for as long as they are
 
     def __init__(self, slots: dict[Hashable, tuple[int, bytes]] | None = None) -> None:
         self._slots = slots or {}

@@ -25,6 +25,7 @@ from rtmpd.wire.messages import AUDIO, VIDEO
 __all__ = [
     "AudioConfiguration",
     "VideoConfiguration",
+    "describe_configuration",
     "describe_header",
     "parse_aac",
     "parse_av1",
@@ -70,7 +71,24 @@ def describe_header(type_id: int, body: bytes) -> VideoConfiguration | AudioConf
         packet_type, codec, offset, tracks = audio.packet_type, audio.codec, audio.data_offset, audio.tracks
     else:
         return None
-    parse = _PARSERS.get(codec)
-    if packet_type != SEQUENCE_START or parse is None:
+    if packet_type != SEQUENCE_START:
         return None
-    return parse(body[offset : tracks[0].data_end if tracks else len(body)])
+    return describe_configuration(codec, body[offset : tracks[0].data_end if tracks else len(body)])
+
+
+def describe_configuration(codec: str, configuration: bytes) -> VideoConfiguration | AudioConfiguration | None:
+    """
+    Read what a sequence header carries for one track.
+
+    Args:
+        codec: as `rtmpd.media.tags` names it.
+        configuration: the track's part of the header.
+
+    Returns:
+        What it says; None for codecs whose configuration is not read here.
+
+    Raises:
+        MediaError: it cannot be read.
+    """
+    parse = _PARSERS.get(codec)
+    return None if parse is None else parse(configuration)

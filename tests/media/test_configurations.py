@@ -4,7 +4,7 @@ import av
 import pytest
 
 from rtmpd.errors import MediaError
-from rtmpd.media.configurations import AudioConfiguration, VideoConfiguration, describe_header
+from rtmpd.media.configurations import AudioConfiguration, VideoConfiguration, describe_configuration, describe_header
 from rtmpd.wire.messages import AUDIO, COMMAND_AMF0, DATA_AMF0, VIDEO
 from tests.corpus.media.make import HERE, read_tags
 
@@ -68,6 +68,13 @@ def test_of_many_tracks_the_first_is_described_within_its_bounds():
 def test_one_codec_is_one_codec_in_both_kinds_of_header():
     assert describe_header(VIDEO, b"\x17\0\0\0\0" + AVCC) == describe_header(VIDEO, b"\x90avc1" + AVCC)
     assert describe_header(AUDIO, b"\xaf\0" + ASC) == describe_header(AUDIO, b"\x90mp4a" + ASC)
+
+
+def test_a_configuration_alone_says_what_it_says_in_its_header():
+    assert describe_configuration("avc1", AVCC) == describe_header(VIDEO, b"\x90avc1" + AVCC)
+    assert describe_configuration("speex", b"") is None
+    with pytest.raises(MediaError):
+        describe_configuration("avc1", b"")
 
 
 def test_vp8_is_described_by_its_own_name():
