@@ -85,6 +85,20 @@ STEPS: tuple[str, ...] = (
     ALTER TABLE recordings ADD COLUMN ending_at REAL;
     ALTER TABLE recordings ADD COLUMN turns INTEGER NOT NULL DEFAULT 0;
     """,
+    """
+    -- number: the order in which they began.
+    CREATE TABLE publications (
+        number INTEGER PRIMARY KEY,
+        sequence TEXT NOT NULL UNIQUE,
+        app TEXT NOT NULL,
+        stream TEXT NOT NULL,
+        started_at REAL NOT NULL,
+        ended_at REAL,
+        address TEXT NOT NULL,
+        stream_param TEXT NOT NULL
+    );
+    CREATE INDEX publications_by_end ON publications (ended_at);
+    """,
 )
 """By number: the first makes version 1 of an empty database."""
 
