@@ -347,6 +347,15 @@ class Log:
             framed = self.view(entry.position)[: end - entry.position]
             yield entry, self.form.body(framed)
 
+    def newest_first(self, position: int) -> Iterator[Entry]:
+        """Go back over the messages, without their bodies, from the newest one to the first at or after a position."""
+        entries = self._entries
+        for index in range(len(entries) - 1, self._first - 1, -1):
+            entry = entries[index]
+            if entry.position < position:
+                return
+            yield entry
+
     def retain(self, at_least_s: float) -> None:
         """Keep more than the key frames ask for, or stop doing so (0)."""
         kept = self._retention

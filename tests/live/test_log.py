@@ -209,6 +209,21 @@ def test_segments_are_used_again_without_showing_old_bytes():
     assert len(second.view(0)) < SEGMENT_BYTES
 
 
+def test_newest_first_goes_back_to_a_position_and_not_before_the_start():
+    log = make_log(seconds=10)
+    positions = []
+    for number in range(5):
+        positions.append(log.end)
+        add(log, number, now=float(number))
+    assert [entry.timestamp_ms for entry in log.newest_first(0)] == [4, 3, 2, 1, 0]
+    assert [entry.timestamp_ms for entry in log.newest_first(positions[3])] == [4, 3]
+    assert [entry.timestamp_ms for entry in log.newest_first(positions[3] + 1)] == [4]
+    assert list(log.newest_first(log.end)) == []
+
+    log.trim(12.5)
+    assert [entry.timestamp_ms for entry in log.newest_first(0)] == [4, 3]
+
+
 def test_messages_reads_back_entries_with_their_bodies():
     log = make_log()
     add(log, 0, b"\x17\x01one", flags=KEY_FRAME)
