@@ -31,8 +31,9 @@ MISSING_S = 5.0
 """After a publication's first frame: an announced track that has not come by then is missing."""
 LOOKED_AT, LOOKED_AT_FOR_ANOTHER = 1_000, 16
 """Messages that one look goes back over, and how many of them for a track that nothing has spoken of yet."""
-DESCRIBED_PER_LOOK = 20
-"""Streams whose changed headers are read in one look; a description may take milliseconds. The others are next."""
+DESCRIBE_SLICE_S = 0.005
+"""In one look changed headers are read for so long, of one stream at least: those of an evil one take 10 ms. The others
+are next."""
 COMMON_CODECS = frozenset({"avc1", "hvc1", "av01", "vp09", "mp4a", ".mp3", "Opus"})
 """What players of today play."""
 
@@ -208,9 +209,7 @@ class Abnormal:
         """
         at = self._unix_now()
         self._follow()
-        changed = sorted((each for each in self._watches.values() if each.has_new_headers), key=_described_s)
-        for watch in changed[:DESCRIBED_PER_LOOK]:
-            watch.describe(now, at)
+        self._describe(now, at)
         for watch in self._watches.values():
             watch.look(now, at)
             if watch.findings.is_due(now):
@@ -224,6 +223,14 @@ class Abnormal:
             if publication is not None and (running := self._publications.find(publication)) is not None:
                 watches[publication] = self._watches.get(publication) or _Watch(publication, running.began_s)
         self._watches = watches
+
+    def _describe(self, now: float, at: float) -> None:
+        """Read headers that have changed, those first that were looked at longest ago."""
+        until_s = self._clock() + DESCRIBE_SLICE_S
+        for watch in sorted((each for each in self._watches.values() if each.has_new_headers), key=_described_s):
+            watch.describe(now, at)
+            if self._clock() >= until_s:
+                break
 
     def _last_words(self, publication: Publication) -> list[Owed]:
         watch = self._watches.pop(publication, None)

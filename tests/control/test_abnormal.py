@@ -10,9 +10,10 @@ from contextlib import closing
 import pytest
 
 from rtmpd.control import portrait as portrait_module
-from rtmpd.control.abnormal import DESCRIBED_PER_LOOK, LOOKED_AT, REPORT_INTERVAL_S, Abnormal, Findings
+from rtmpd.control.abnormal import DESCRIBE_SLICE_S, LOOKED_AT, REPORT_INTERVAL_S, Abnormal, Findings
 from rtmpd.control.publications import Publications
 from rtmpd.control.push_events import MAX_DETAILS, VIDEO_BACK, VIDEO_STALLED, Finding
+from rtmpd.media.tracks import Tracks
 from rtmpd.store.database import Database
 from rtmpd.store.publications import PublicationBook
 from rtmpd.wire.messages import AUDIO, Message
@@ -313,25 +314,41 @@ async def test_an_uncommon_codec_is_told_once(yard):
     assert await yard.reports() == [{13: 1}]
 
 
-async def test_few_headers_are_read_in_one_look_and_none_again_before_all_others_were(yard, monkeypatch):
+async def test_headers_are_read_for_a_moment_in_each_look_and_none_again_before_all_others_were(yard, monkeypatch):
     read = []
     real = portrait_module.describe_tracks
-    monkeypatch.setattr(portrait_module, "describe_tracks", lambda headers: (read.append(1), real(headers))[1])
-    for number in range(2 * DESCRIBED_PER_LOOK):
+
+    def describe(headers):
+        yard.now += DESCRIBE_SLICE_S / 4
+        read.append(headers)
+        return real(headers)
+
+    monkeypatch.setattr(portrait_module, "describe_tracks", describe)
+    for number in range(8):
         await yard.begin(f"s{number}")
         yard.start(video_header(UNREADABLE))
-    yard.now += 1
-    yard.abnormal.look(yard.now)
-    assert len(read) == DESCRIBED_PER_LOOK
+    yard.second()
+    assert len(read) in {4, 5}
 
     for watch in [each for each in yard.abnormal._watches.values() if each.headers is not None]:
         watch.publication.append(metadata(width=1), yard.now)
-    yard.now += 1
-    yard.abnormal.look(yard.now)
+    yard.second()
     watches = [each for each in yard.abnormal._watches.values() if each.publication.frames]
-    assert len(watches) == 2 * DESCRIBED_PER_LOOK
+    assert len(watches) == 8
     assert all(each.headers is not None for each in watches)
-    assert len(await yard.reports()) == 2 * DESCRIBED_PER_LOOK
+    assert len(await yard.reports()) == 8
+
+
+async def test_a_description_that_takes_long_is_made_all_the_same(yard, monkeypatch):
+    def describe(headers):
+        yard.now += 100 * DESCRIBE_SLICE_S
+        return Tracks((), frozenset())
+
+    monkeypatch.setattr(portrait_module, "describe_tracks", describe)
+    yard.start()
+    yard.second()
+
+    assert [each.headers is not None for each in yard.abnormal._watches.values()] == [True]
 
 
 @pytest.mark.parametrize("flood", [audio_frame, inter_frame])
