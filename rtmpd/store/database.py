@@ -53,6 +53,8 @@ class Database:
             path: of the database's file.
         """
         self.path = path
+        self.on_change: list[Callable[[], None]] = []
+        """Called in the event loop after each commit that may have changed rows; each is cheap and raises nothing."""
         self._loop = asyncio.get_running_loop()
         self._jobs: queue.SimpleQueue[_Job | None] = queue.SimpleQueue()
         self._waiting = 0
@@ -137,7 +139,9 @@ class Database:
         else:
             with contextlib.closing(connection):
                 while group := self._next_group():
-                    self._tell(self._settle, _commit(connection, group))
+                    changes = connection.total_changes
+                    outcomes = _commit(connection, group)
+                    self._tell(self._settle, outcomes, connection.total_changes != changes)
         self._tell(self._ended.set)
 
     def _refuse_all(self, error: Exception) -> None:
@@ -161,7 +165,7 @@ class Database:
         with contextlib.suppress(RuntimeError):  # the loop was closed before us: nobody is left to tell
             self._loop.call_soon_threadsafe(callback, *arguments)
 
-    def _settle(self, outcomes: Sequence[_Outcome]) -> None:
+    def _settle(self, outcomes: Sequence[_Outcome], changed: bool = False) -> None:  # noqa: FBT001, FBT002 - no keywords
         self._waiting -= len(outcomes)
         for future, result, error in outcomes:
             if future.done():  # cancelled by whoever waited
@@ -170,6 +174,9 @@ class Database:
                 future.set_result(result)
             else:
                 future.set_exception(error)
+        if changed:
+            for tell in self.on_change:
+                tell()
 
 
 def _connect(path: Path) -> sqlite3.Connection:

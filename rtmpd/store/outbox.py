@@ -2,7 +2,8 @@
 The outbox: callbacks that are owed to receivers, in the order in which they became so.
 
 Rule: a fact and the callbacks that it owes are one transaction. So the only way in is `owe`, which a work of the
-database calls beside its own statements. An event's id is unique: a fact that is stored again owes nothing new.
+database calls beside its own statements. An event's id is unique: a fact that is stored again owes nothing new. It is
+owed to the receivers that are known when its fact is committed; `rtmpd/store/deliveries.py` has what becomes of it.
 """
 
 from __future__ import annotations
@@ -34,7 +35,7 @@ class Owed:
 
 
 class Outbox:
-    """What is owed, to be looked at."""
+    """What is stored, to be looked at."""
 
     def __init__(self, database: Database) -> None:
         """
@@ -47,7 +48,7 @@ class Outbox:
 
     def pending(self, limit: int) -> asyncio.Future[tuple[Owed, ...]]:
         """
-        Read the callbacks that are to be delivered, oldest first.
+        Read the callbacks that not every receiver has yet, oldest first; dead ones and those without any are among them.
 
         Args:
             limit: the most to read.
@@ -55,20 +56,8 @@ class Outbox:
         return self._database.submit(lambda connection: _pending(connection, limit))
 
     def count(self) -> asyncio.Future[int]:
-        """Count the callbacks that are to be delivered."""
+        """Count the callbacks that not every receiver has yet."""
         return self._database.submit(_count)
-
-    def purge(self, before: float) -> asyncio.Future[int]:
-        """
-        Give up the callbacks that became owed before a time, so that a receiver that never answers fills no disk.
-
-        Args:
-            before: unix seconds.
-
-        Returns:
-            How many there were.
-        """
-        return self._database.submit(lambda connection: _purge(connection, before))
 
 
 def owe(connection: sqlite3.Connection, owed: Iterable[Owed]) -> None:
@@ -79,26 +68,30 @@ def owe(connection: sqlite3.Connection, owed: Iterable[Owed]) -> None:
         connection: the one that a work was given.
         owed: the callbacks, in their order; those whose event is owed already are passed over.
     """
-    connection.executemany(
-        "INSERT INTO outbox (event_id, event_type, stream, body, created_at) VALUES (?, ?, ?, ?, ?)"
-        " ON CONFLICT (event_id) DO NOTHING",
-        [(each.event_id, each.event_type, each.stream, json.dumps(each.body), each.created_at) for each in owed],
-    )
+    for each in owed:
+        cursor = connection.execute(
+            "INSERT INTO outbox (event_id, event_type, stream, body, created_at) VALUES (?, ?, ?, ?, ?)"
+            " ON CONFLICT (event_id) DO NOTHING",
+            (each.event_id, each.event_type, each.stream, json.dumps(each.body), each.created_at),
+        )
+        if cursor.rowcount:
+            # In front of its line it is to be tried; behind another it waits until that one has left.
+            connection.execute(
+                "INSERT INTO deliveries (number, url, stream, since, next_try_at)"
+                " SELECT :number, url, :stream, :at, CASE WHEN EXISTS (SELECT 1 FROM deliveries AS line"
+                " WHERE line.url = receivers.url AND line.stream = :stream AND line.in_line = 1) THEN NULL ELSE :at END"
+                " FROM receivers",
+                {"number": cursor.lastrowid, "stream": each.stream, "at": each.created_at},
+            )
 
 
 def _pending(connection: sqlite3.Connection, limit: int) -> tuple[Owed, ...]:
     rows = connection.execute(
-        "SELECT event_id, event_type, stream, body, created_at FROM outbox WHERE dead_at IS NULL"
-        " ORDER BY number LIMIT ?",
-        (limit,),
+        "SELECT event_id, event_type, stream, body, created_at FROM outbox ORDER BY number LIMIT ?", (limit,)
     )
     return tuple(Owed(event_id, kind, stream, json.loads(body), at) for event_id, kind, stream, body, at in rows)
 
 
 def _count(connection: sqlite3.Connection) -> int:
-    (count,) = connection.execute("SELECT COUNT(*) FROM outbox WHERE dead_at IS NULL").fetchone()
+    (count,) = connection.execute("SELECT COUNT(*) FROM outbox").fetchone()
     return int(count)
-
-
-def _purge(connection: sqlite3.Connection, before: float) -> int:
-    return connection.execute("DELETE FROM outbox WHERE created_at < ?", (before,)).rowcount

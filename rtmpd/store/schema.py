@@ -99,6 +99,46 @@ STEPS: tuple[str, ...] = (
     );
     CREATE INDEX publications_by_end ON publications (ended_at);
     """,
+    """
+    -- Attempts belong to a delivery to one receiver, so the outbox loses their columns; a rebuild, as SQLite drops none.
+    CREATE TABLE rebuilt (
+        number INTEGER PRIMARY KEY AUTOINCREMENT,
+        event_id TEXT NOT NULL UNIQUE,
+        event_type INTEGER NOT NULL,
+        stream TEXT NOT NULL,
+        body TEXT NOT NULL,
+        created_at REAL NOT NULL
+    );
+    INSERT INTO rebuilt SELECT number, event_id, event_type, stream, body, created_at FROM outbox ORDER BY number;
+    DROP TABLE outbox;
+    ALTER TABLE rebuilt RENAME TO outbox;
+    CREATE INDEX outbox_by_age ON outbox (created_at);
+
+    -- The empty URL stands for the receivers that the next start will name: what is owed until then is owed to them.
+    CREATE TABLE receivers (url TEXT NOT NULL PRIMARY KEY) WITHOUT ROWID;
+    INSERT INTO receivers VALUES ('');
+
+    -- since: from when its age counts. in_line: whether it keeps the order of its stream (a dead one never does again).
+    -- next_try_at: null for what waits behind another of its line. failures: of its line, since the last success.
+    CREATE TABLE deliveries (
+        number INTEGER NOT NULL REFERENCES outbox,
+        url TEXT NOT NULL,
+        stream TEXT NOT NULL,
+        since REAL NOT NULL,
+        in_line INTEGER NOT NULL DEFAULT 1,
+        attempts INTEGER NOT NULL DEFAULT 0,
+        failures INTEGER NOT NULL DEFAULT 0,
+        next_try_at REAL,
+        last_error TEXT NOT NULL DEFAULT '',
+        dead_at REAL,
+        PRIMARY KEY (number, url)
+    ) WITHOUT ROWID;
+    CREATE INDEX deliveries_in_line ON deliveries (url, stream, number) WHERE in_line = 1;
+    CREATE INDEX deliveries_first ON deliveries (url, next_try_at) WHERE failures = 0 AND next_try_at IS NOT NULL;
+    CREATE INDEX deliveries_again ON deliveries (url, next_try_at) WHERE failures > 0 AND next_try_at IS NOT NULL;
+    CREATE INDEX deliveries_dead ON deliveries (dead_at) WHERE dead_at IS NOT NULL;
+    INSERT INTO deliveries (number, url, stream, since) SELECT number, '', stream, created_at FROM outbox;
+    """,
 )
 """By number: the first makes version 1 of an empty database."""
 

@@ -10,14 +10,11 @@ import asyncio
 
 from rtmpd.errors import StoreError
 from rtmpd.logs import Logger
-from rtmpd.store.outbox import Outbox
 from rtmpd.workers.retention import Retention
 from rtmpd.workers.studio import Studio
 
 ROUND_S = 2.0
 SWEEP_S = 30.0
-CALLBACKS_KEPT_S = 24 * 3600.0
-"""A callback that nobody took for so long is given up."""
 _LATE_BYTES = 8 * 1024 * 1024
 """Of media that waits in a worker for its disk: worth a line in the log."""
 
@@ -25,19 +22,17 @@ _LATE_BYTES = 8 * 1024 * 1024
 class Housekeeping:
     """Looks after the recordings of a server."""
 
-    def __init__(self, studio: Studio, retention: Retention, outbox: Outbox, log: Logger) -> None:
+    def __init__(self, studio: Studio, retention: Retention, log: Logger) -> None:
         """
         Prepare; `run` does the work.
 
         Args:
             studio: what all recordings share.
             retention: removes what has to go.
-            outbox: callbacks that are owed.
             log: for what was removed, and what is slow.
         """
         self._studio = studio
         self._retention = retention
-        self._outbox = outbox
         self._log = log
         self._late = False
 
@@ -64,10 +59,8 @@ class Housekeeping:
             self._log.warning("recording gone", path=file.path)
 
     async def _sweep(self) -> None:
-        now = self._studio.now()
         try:
-            swept = await self._retention.sweep(now)
-            await self._outbox.purge(now - CALLBACKS_KEPT_S)
+            swept = await self._retention.sweep(self._studio.now())
         except (StoreError, OSError) as error:
             self._log.error("recordings not swept", reason=str(error))
             return

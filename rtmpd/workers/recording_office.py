@@ -15,7 +15,6 @@ from rtmpd.net.fanout import FanOut
 from rtmpd.net.poller import Poller
 from rtmpd.net.tasks import Tasks
 from rtmpd.store.database import Database
-from rtmpd.store.outbox import Outbox
 from rtmpd.store.recordings import RecordingIndex
 from rtmpd.workers.feeds import FeedEvent
 from rtmpd.workers.housekeeping import Housekeeping
@@ -77,7 +76,7 @@ class RecordingOffice:
         )
         self._mending = Mending(studio, index)
         self._retention = Retention(index, directory, _rules(config.recordings))
-        self._housekeeping = Housekeeping(studio, self._retention, Outbox(database), log)
+        self._housekeeping = Housekeeping(studio, self._retention, log)
         self.recorder = Recorder(studio, config.apps, self._mending, index)
 
     async def open(self) -> None:

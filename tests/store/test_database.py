@@ -398,3 +398,13 @@ async def test_what_was_acknowledged_is_there_after_kill_9(tmp_path, acknowledge
     assert len(heard) > acknowledged
     assert stored[: len(heard)] == heard
     assert stored == list(range(len(stored)))
+
+
+async def test_a_commit_that_changed_rows_is_told_and_one_that_only_read_is_not(database):
+    told = []
+    database.on_change.append(lambda: told.append(as_others_see_it(database)))
+
+    await database.submit(values)
+    assert told == []
+    await database.submit(insert(1))
+    assert told == [[1]]

@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 
 from rtmpd.store.database import Database
+from rtmpd.store.deliveries import Deliveries, Query
 from rtmpd.store.outbox import Outbox, Owed, owe
 
 
@@ -51,8 +52,27 @@ async def test_only_an_event_that_is_owed_already_is_passed_over(database):
         await database.submit(lambda connection: owe(connection, [Owed("e", 1, None, {}, 1.0)]))
 
 
-async def test_what_was_never_taken_is_given_up_in_the_end(database):
-    await database.submit(lambda connection: owe(connection, [owed("old", 1.0), owed("new", 9.0)]))
+async def test_an_event_is_owed_to_those_receivers_that_are_known_when_its_fact_is_committed(database):
+    deliveries = Deliveries(database)
+    await deliveries.set_receivers(["http://a"], 0.0, 0.0)
+    await database.submit(lambda connection: owe(connection, [owed("first")]))
+    await deliveries.set_receivers(["http://a", "http://b"], 0.0, 0.0)
+    await database.submit(lambda connection: owe(connection, [owed("first"), owed("second")]))
 
-    assert await Outbox(database).purge(9.0) == 1
-    assert await Outbox(database).pending(10) == (owed("new", 9.0),)
+    listed = await deliveries.list(Query())
+
+    assert [(each.event_id, each.url) for each in listed] == [
+        ("second", "http://a"),
+        ("second", "http://b"),
+        ("first", "http://a"),
+    ]
+
+
+async def test_without_receivers_an_event_is_stored_and_nobody_is_owed_it(database):
+    deliveries = Deliveries(database)
+    await deliveries.set_receivers([], 0.0, 0.0)
+    await database.submit(lambda connection: owe(connection, [owed()]))
+
+    assert await Outbox(database).pending(10) == (owed(),)
+    assert await deliveries.list(Query()) == ()
+    assert await deliveries.counts() == {}

@@ -1,4 +1,4 @@
-"""Now and then: room on the disk, retention, callbacks too old, and a line when disks fall behind."""
+"""Now and then: room on the disk, retention, and a line when disks fall behind."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ import pytest
 
 from rtmpd.errors import StoreError
 from rtmpd.workers import housekeeping as housekeeping_module
-from rtmpd.workers.housekeeping import CALLBACKS_KEPT_S, SWEEP_S, Housekeeping
+from rtmpd.workers.housekeeping import SWEEP_S, Housekeeping
 from rtmpd.workers.protocol import Health
 from rtmpd.workers.retention import Failure, Removed, Swept
 from tests.helpers.played_workers import PlayedSupervisor
@@ -21,7 +21,7 @@ NOTHING = Swept((), (), 0)
 
 
 class House:
-    """A studio, a retention and an outbox as housekeeping sees them; each notes what it was asked."""
+    """A studio and a retention as housekeeping sees them; each notes what it was asked."""
 
     def __init__(self):
         self.loop = Clock()
@@ -32,7 +32,6 @@ class House:
         self.sweeps = []
         """What the next sweeps say, or raise."""
         self.swept_at = []
-        self.purged_before = []
         self.time = 1_000_000.0
 
     def now(self):
@@ -47,9 +46,6 @@ class House:
     async def sweep(self, now):
         self.swept_at.append(now)
         return answer(self.sweeps.pop(0) if self.sweeps else NOTHING)
-
-    async def purge(self, before):
-        self.purged_before.append(before)
 
     async def rounds(self, count=2):
         """Wait until so many more rounds are over."""
@@ -73,7 +69,7 @@ async def house(monkeypatch):
     running = []
 
     async def start():
-        running.append(asyncio.ensure_future(Housekeeping(house, house, house, logger_to(house.lines)).run()))
+        running.append(asyncio.ensure_future(Housekeeping(house, house, logger_to(house.lines)).run()))
         await house.rounds()
 
     house.start = start
@@ -110,7 +106,6 @@ async def test_room_is_looked_for_each_round_and_recordings_are_swept_now_and_th
     await house.rounds()
 
     assert house.swept_at == [house.time, house.time]
-    assert house.purged_before == [house.time - CALLBACKS_KEPT_S] * 2
 
 
 async def test_what_was_swept_and_what_could_not_be_is_said(house):
