@@ -93,6 +93,7 @@ THIRD_PARTIES = {
     "rtmpd.logs": {"structlog"},
     "rtmpd.demo": {"av"},
     "rtmpd.repairs": {"rich", "typer"},
+    "rtmpd.control.callback_client": {"aiohttp"},
     "muxers.__main__": {"rich", "typer"},
     "muxers._pyav": {"av"},
 }
