@@ -17,6 +17,7 @@ from typing import Annotated, Any, Literal
 import typer
 
 from rtmpd import config_file, logs
+from rtmpd.address import Address
 from rtmpd.config import Config
 from rtmpd.config_file import Location
 from rtmpd.config_words import shown
@@ -34,6 +35,9 @@ app = typer.Typer(
     rich_markup_mode=None,
     pretty_exceptions_enable=False,
 )
+
+callbacks_app = typer.Typer(no_args_is_help=True, rich_markup_mode=None, help="Callbacks, for those who receive them.")
+app.add_typer(callbacks_app, name="callbacks")
 
 ConfigOption = Annotated[
     Path | None, typer.Option("--config", metavar="FILE", help="Configuration, TOML (see `rtmpd config`).")
@@ -102,6 +106,25 @@ def repair(
     from rtmpd.repairs import repair_all  # noqa: PLC0415 - PyAV and rich, for those who need them
 
     raise typer.Exit(repair_all(paths))
+
+
+@callbacks_app.command(name="listen")
+def listen_for_callbacks(
+    listen: Annotated[str, typer.Option("--listen", metavar="HOST:PORT", help="Where to listen.")] = "127.0.0.1:8090",
+    key: Annotated[str, typer.Option("--key", metavar="KEY", help="Check signatures, with callbacks.key.")] = "",
+    fail: Annotated[int, typer.Option("--fail", metavar="N", min=0, help="Answer 500 to the first N requests.")] = 0,
+    *,
+    as_json: Annotated[bool, typer.Option("--json", help="Print each body as a line of JSON.")] = False,
+) -> None:
+    """Receive callbacks and print them, to try out what a server sends; end it with Ctrl-C."""
+    from rtmpd import callback_receiver  # noqa: PLC0415 - aiohttp, for those who need it
+
+    try:
+        address = Address.parse(listen)
+    except ValueError as error:
+        raise typer.BadParameter(f"{shown(listen)}: HOST:PORT is expected: {error}", param_hint="--listen") from None
+    with _faults_told():
+        callback_receiver.listen(address.host, address.port, key=key, fail=fail, as_json=as_json)
 
 
 @app.command(name="config")

@@ -202,3 +202,23 @@ def test_a_fault_found_by_reloading_leaves_as_a_configuration_error(run, server,
 
     with pytest.raises(ConfigError, match="zork"):
         server.runs[1][2]()
+
+
+def test_callbacks_are_listened_for_as_the_options_say(run, monkeypatch):
+    calls = []
+    monkeypatch.setattr("rtmpd.callback_receiver.listen", lambda *address, **options: calls.append((address, options)))
+
+    assert run("callbacks", "listen").exit_code == 0
+    assert run("callbacks", "listen", "--listen", "[::1]:9", "--key", "k", "--fail", "2", "--json").exit_code == 0
+    assert calls == [
+        (("127.0.0.1", 8090), {"key": "", "fail": 0, "as_json": False}),
+        (("::1", 9), {"key": "k", "fail": 2, "as_json": True}),
+    ]
+
+
+@pytest.mark.parametrize("options", [["--listen", "nowhere"], ["--fail", "-1"]])
+def test_listening_for_callbacks_with_a_wrong_option_is_told(run, options):
+    result = run("callbacks", "listen", *options)
+
+    assert result.exit_code == 2
+    assert options[0] in result.stderr

@@ -60,6 +60,7 @@ LEAVES = {
     "rtmpd.config_file": {"errors", "config", "config_words"},
     "rtmpd.demo": {"logs"},
     "rtmpd.repairs": {"logs", "muxers"},
+    "rtmpd.callback_receiver": {"errors", "logs"},
 }
 """Modules beside the folders that may import little; `server`, `cli` and `__main__` put all together."""
 
@@ -94,6 +95,7 @@ THIRD_PARTIES = {
     "rtmpd.demo": {"av"},
     "rtmpd.repairs": {"rich", "typer"},
     "rtmpd.control.callback_client": {"aiohttp"},
+    "rtmpd.callback_receiver": {"aiohttp"},
     "muxers.__main__": {"rich", "typer"},
     "muxers._pyav": {"av"},
 }
