@@ -11,7 +11,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import NoReturn
 
-from bench import recording, report, scenarios, servers
+from bench import callbacks, recording, report, scenarios, servers
 from bench.errors import BenchError
 from bench.options import Options, Row
 
@@ -22,9 +22,10 @@ _SCENARIOS = {
     "memory": scenarios.memory,
     "join": scenarios.join,
     "recording": recording.recording,
+    "callbacks": callbacks.callbacks,
 }
-_OWN = {"recording"}
-"""Scenarios of rtmpd alone; they bring a peer of their own."""
+_OWN = {"recording", "callbacks"}
+"""Scenarios of rtmpd alone."""
 _RESULTS = Path(__file__).resolve().parent / "results"
 
 
@@ -93,6 +94,7 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--record-formats", type=_words, default=defaults.record_formats, help="for example flv,mp4")
     parser.add_argument("--record-s", type=float, default=defaults.record_s, help="length of that measurement")
     parser.add_argument("--record-references", type=int, default=defaults.record_references, help="ffmpeg processes")
+    parser.add_argument("--callbacks", type=int, default=defaults.callbacks, help="that are pending")
     parser.add_argument("--connect-rate", type=float, default=defaults.connect_rate, help="connections a second")
     return parser
 
@@ -109,6 +111,7 @@ def _options(arguments: argparse.Namespace) -> Options:
         record_formats=arguments.record_formats,
         record_s=arguments.record_s,
         record_references=arguments.record_references,
+        callbacks=arguments.callbacks,
         connect_rate=arguments.connect_rate,
     )
 

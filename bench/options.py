@@ -42,3 +42,7 @@ class Options:
     """Length of a measurement of recordings."""
     record_references: int = 10
     """Processes of ffmpeg that record at once."""
+    callbacks: int = 10_000
+    """That are pending in `callbacks`."""
+    callback_players: int = 100
+    """Players of the stream whose latency `callbacks` measures, probes included."""

@@ -43,6 +43,9 @@ TABLES = {
         ("streams", "cpu_ms_a_s", "with_main_ms_a_s", "worker_cpu_pct", "rss_mb", "gaps", "missing_frames"),
         "cpu_ms_a_s",
     ),
+    "callbacks": Table(
+        "receiver", ("pending", "delivered", "p50_ms", "p99_ms", "rss_mb", "growth_mb", "server_cpu_pct"), "p99_ms"
+    ),
     "join": Table("joins", ("median_ms", "worst_ms"), "median_ms"),
 }
 

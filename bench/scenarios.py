@@ -41,7 +41,7 @@ def capacity(kind: Kind, options: Options, tell: Tell) -> list[Row]:
         A row a step; the first step that fails is the last.
     """
     rows: list[Row] = []
-    with _stream(kind, options) as (server, load):
+    with stream(kind, options) as (server, load):
         empty = server.resident_bytes()
         for players in options.steps:
             try:
@@ -74,10 +74,10 @@ def latency(kind: Kind, options: Options, tell: Tell) -> list[Row]:
         A row a level.
     """
     rows: list[Row] = []
-    with _stream(kind, options) as (_, load):
+    with stream(kind, options) as (_, load):
         for level in options.levels:
             try:
-                _add_with_probes(load, level)
+                add_with_probes(load, level)
                 load.run(options.settle_s)
                 for probe in load.probes:
                     probe.latencies_ms.clear()
@@ -86,9 +86,9 @@ def latency(kind: Kind, options: Options, tell: Tell) -> list[Row]:
                 rows.append({"players": level, "why": str(error).partition("\n")[0]})
                 tell(f"{level} players: {error}")
                 break
-            percentiles = _percentiles(load.probes)
-            rows.append({"players": level, **percentiles, **figures(seen, tell)})
-            tell(f"{level} players: p50 {percentiles['p50_ms']:.1f} ms, p99 {percentiles['p99_ms']:.1f} ms")
+            spread = percentiles(load.probes)
+            rows.append({"players": level, **spread, **figures(seen, tell)})
+            tell(f"{level} players: p50 {spread['p50_ms']:.1f} ms, p99 {spread['p99_ms']:.1f} ms")
     return rows
 
 
@@ -133,7 +133,7 @@ def memory(kind: Kind, options: Options, tell: Tell) -> list[Row]:
     Returns:
         One row.
     """
-    with _stream(kind, options) as (server, load):
+    with stream(kind, options) as (server, load):
         load.connect_players(_FEW_PLAYERS)
         load.run(3 * LOOP_S)
         few = server.resident_bytes()
@@ -160,7 +160,7 @@ def join(kind: Kind, options: Options, tell: Tell) -> list[Row]:
         One row.
     """
     times_ms: list[float] = []
-    with _stream(kind, options) as (_, load):
+    with stream(kind, options) as (_, load):
         load.connect_players(_FEW_PLAYERS)
         load.run(options.settle_s)
         for _number in range(options.joins):
@@ -178,8 +178,17 @@ def join(kind: Kind, options: Options, tell: Tell) -> list[Row]:
 
 
 @contextmanager
-def _stream(kind: Kind, options: Options) -> Iterator[tuple[Server, Load]]:
-    """Run a server with one publisher that has sent a whole loop, in chunks of the size that the server announces."""
+def stream(kind: Kind, options: Options) -> Iterator[tuple[Server, Load]]:
+    """
+    Run a server with one publisher that has sent a whole loop, in chunks of the size that the server announces.
+
+    Args:
+        kind: the server.
+        options: connect_rate.
+
+    Yields:
+        The server and the load on it.
+    """
     source = Source(kind.chunk_size, kind.chunk_size)
     with running(kind) as server, loading(server, source, connect_rate=options.connect_rate) as load:
         load.connect_publishers(1)
@@ -187,8 +196,17 @@ def _stream(kind: Kind, options: Options) -> Iterator[tuple[Server, Load]]:
         yield server, load
 
 
-def _add_with_probes(load: Load, level: int) -> None:
-    """Add players up to a level, with probes in their middle and at their end: a server serves them in turn."""
+def add_with_probes(load: Load, level: int) -> None:
+    """
+    Add players up to a level, with probes in their middle and at their end: a server serves them in turn.
+
+    Args:
+        load: to which.
+        level: players and probes together.
+
+    Raises:
+        BenchError: the server refused one, or is too slow.
+    """
     missing = level - len(load.players) - len(load.probes)
     for _ in range(min(missing, _LATENCY_PROBES_A_LEVEL)):
         load.connect_players(max(0, missing - _LATENCY_PROBES_A_LEVEL) // _LATENCY_PROBES_A_LEVEL)
@@ -196,7 +214,19 @@ def _add_with_probes(load: Load, level: int) -> None:
     load.connect_players(level - len(load.players) - len(load.probes))
 
 
-def _percentiles(probes: list[Probe]) -> dict[str, float]:
+def percentiles(probes: list[Probe]) -> dict[str, float]:
+    """
+    Join what probes have seen.
+
+    Args:
+        probes: with their latencies.
+
+    Returns:
+        Columns of a row: p50_ms, p99_ms, frames.
+
+    Raises:
+        BenchError: they have seen nothing.
+    """
     latencies = sorted(latency for probe in probes for latency in probe.latencies_ms)
     if not latencies:
         raise BenchError("no frame reached a probe")

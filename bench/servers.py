@@ -205,7 +205,17 @@ def stop(process: subprocess.Popen[bytes]) -> None:
         process.wait()
 
 
-def _rtmpd_command(port: int, directory: Path, _files: int) -> list[str]:
+def rtmpd_command(port: int, directory: Path, _files: int) -> list[str]:
+    """
+    Make the command line of rtmpd with its defaults.
+
+    Args:
+        port: where RTMP is accepted.
+        directory: holds its data.
+
+    Returns:
+        The command line; options may follow.
+    """
     return [sys.executable, "-m", "rtmpd", "serve", "--rtmp", f"{HOST}:{port}", "--data", str(directory / "data")]
 
 
@@ -225,7 +235,7 @@ def recording_kind(formats: Sequence[str]) -> Kind:
     def command(port: int, directory: Path, files: int) -> list[str]:
         path = directory / "rtmpd.toml"
         path.write_text(config)
-        return [*_rtmpd_command(port, directory, files), "--config", str(path)]
+        return [*rtmpd_command(port, directory, files), "--config", str(path)]
 
     return replace(RTMPD, command=command)
 
@@ -251,6 +261,6 @@ def commit() -> str:
     return (head.stdout.strip() or "unknown") + ("+" if changes.stdout.strip() else "")
 
 
-RTMPD = Kind("rtmpd", 65_536, _rtmpd_command, _rtmpd_version)
+RTMPD = Kind("rtmpd", 65_536, rtmpd_command, _rtmpd_version)
 NGINX = Kind("nginx-rtmp", nginx.CHUNK_SIZE, nginx.command, nginx.version)
 KINDS = {"rtmpd": (RTMPD,), "nginx": (NGINX,), "both": (NGINX, RTMPD)}
