@@ -29,6 +29,8 @@ from rtmpd.store.outbox import Owed, owe
 
 _EVENTS_A_STREAM = 5
 _SLOW_S = 1.0
+_QUICK_TIMES = 10
+"""So many more are pending to the quick receiver, or all would be delivered before the measurement."""
 _ANSWER = b'HTTP/1.1 200 OK\r\nContent-Length: 10\r\n\r\n{"code":0}'
 _COMPARED = ("p50_ms", "p99_ms", "rss_mb", "server_cpu_pct")
 _RECEIVERS = ("none", "down", "slow", "quick")
@@ -48,7 +50,8 @@ def callbacks(kind: Kind, options: Options, tell: Tell) -> list[Row]:
     """
     rows: list[Row] = []
     for name in _RECEIVERS:
-        with _receiver(name) as url, stream(_kind_with(kind, url, options.callbacks), options) as (server, load):
+        events = options.callbacks * (_QUICK_TIMES if name == "quick" else 1)
+        with _receiver(name) as url, stream(_kind_with(kind, url, events), options) as (server, load):
             add_with_probes(load, options.callback_players)
             load.run(options.settle_s)
             for probe in load.probes:
@@ -136,17 +139,26 @@ class _Answering:
 
     def __init__(self, delay_s: float) -> None:
         self._delay_s = delay_s
+        self._listening = socket.create_server((HOST, 0), backlog=1_024)
         self._loop = asyncio.new_event_loop()
-        self._thread = threading.Thread(target=self._loop.run_forever, daemon=True)
+        self._ended = asyncio.Event()
+        self._thread = threading.Thread(target=self._run, daemon=True)
 
     def __enter__(self) -> int:
         self._thread.start()
-        serving = asyncio.run_coroutine_threadsafe(asyncio.start_server(self._serve, HOST, 0), self._loop)
-        return int(serving.result().sockets[0].getsockname()[1])
+        return int(self._listening.getsockname()[1])
 
     def __exit__(self, *_: object) -> None:
-        self._loop.call_soon_threadsafe(self._loop.stop)
+        self._loop.call_soon_threadsafe(self._ended.set)
         self._thread.join()
+
+    def _run(self) -> None:
+        with asyncio.Runner(loop_factory=lambda: self._loop) as runner:
+            runner.run(self._wait())
+
+    async def _wait(self) -> None:
+        async with await asyncio.start_server(self._serve, sock=self._listening):
+            await self._ended.wait()
 
     async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         try:
@@ -154,8 +166,8 @@ class _Answering:
                 await reader.readexactly(_length(head))
                 await asyncio.sleep(self._delay_s)
                 writer.write(_ANSWER)
-        except (asyncio.IncompleteReadError, ConnectionError):
-            writer.close()
+        except (asyncio.IncompleteReadError, asyncio.CancelledError, ConnectionError):
+            writer.close()  # a task that is cancelled is a traceback to asyncio's streams (3.11): it ends like the others
 
 
 def _length(head: bytes) -> int:
