@@ -16,7 +16,7 @@ from dataclasses import dataclass, field
 from typing import Literal, NamedTuple, Protocol
 
 from rtmpd.control.callback_body import Request, Sender, make_request, shown_url
-from rtmpd.control.delivery_pace import JITTER, Room, pause_s, rest_s, room
+from rtmpd.control.delivery_pace import BREATH_S, JITTER, Room, pause_s, rest_s, room
 from rtmpd.errors import StoreError
 from rtmpd.logs import Logger
 from rtmpd.net.report import RateReporter
@@ -265,8 +265,8 @@ class CallbackDelivery:
         try:
             reason = await self._send(client, delivery)
             await self._enter(receiver, delivery, reason)
-            if reason and receiver.busy[delivery.number] == "again":
-                await self._rest()
+            failed_again = reason and receiver.busy[delivery.number] == "again"
+            await self._rest(rest_s(self._settings.longest_pause_s) if failed_again else BREATH_S)
         finally:
             del receiver.busy[delivery.number]
             self.wake()
@@ -307,9 +307,9 @@ class CallbackDelivery:
             else:
                 return
 
-    async def _rest(self) -> None:
+    async def _rest(self, seconds: float) -> None:
         try:
-            async with asyncio.timeout(rest_s(self._settings.longest_pause_s)):
+            async with asyncio.timeout(seconds):
                 await self._flushing.wait()
         except TimeoutError:
             pass

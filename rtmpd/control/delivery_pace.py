@@ -11,6 +11,9 @@ from __future__ import annotations
 from typing import NamedTuple
 
 FIRST_PAUSE_S = 1.0
+BREATH_S = 0.04
+"""For which a place stays empty after any attempt. With 16 places that is 400 attempts a second, a sixth of a core;
+without it, a backlog that a quick receiver takes needs a whole one, and media wait for the rest of their loop's turns."""
 JITTER = 0.2
 """A share: pauses differ by up to so much in both directions, so that lines that failed together do not return so."""
 _DOUBLINGS = 20

@@ -287,6 +287,24 @@ async def test_a_receiver_that_is_down_is_not_tried_flat_out_however_many_wait_f
     await flushing
 
 
+async def test_a_backlog_is_not_delivered_flat_out_as_media_need_the_loop(rig, client, monkeypatch):
+    monkeypatch.setattr(delivery_module, "BREATH_S", 3600.0)
+    await rig.start("http://a", client=client, parallel=2)
+    for name in "abc":
+        await rig.owe(name, stream=name)
+    for name in "ab":
+        await client.answer(name)
+    await until(lambda: len(rig.outcomes) == 2)
+    # The database answers in order, so a look for what is due that came before this one has been made by now.
+    await rig.count()
+    await rig.count()
+    assert client.tried() == ["a", "b"]
+
+    flushing = asyncio.ensure_future(rig.delivery.flush(PATIENT_S))
+    await client.answer("c")
+    await flushing
+
+
 async def test_what_waits_is_tried_at_once_after_a_restart_however_long_its_pause_was(rig, client, monkeypatch):
     await rig.start("http://a", client=client, longest_pause_s=3600.0)
     await rig.owe("e1", "e2")
