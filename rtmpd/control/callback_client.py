@@ -68,9 +68,11 @@ class CallbackClient:
                 answer = await self._session.post(
                     url, data=request.body, headers=request.headers, allow_redirects=False
                 )
-        except TimeoutError:
+        except TimeoutError as error:
+            _unhitch(error)
             return f"no answer within {timeout_s:g} s"
         except (aiohttp.ClientError, OSError, ValueError) as error:
+            _unhitch(error)
             return escaped(_reason(error))[:REASON_CHARACTERS]
         status = answer.status
         await _finish(answer)
@@ -92,6 +94,18 @@ def _reason(error: Exception) -> str:
     if isinstance(error, aiohttp.ServerDisconnectedError):
         return "closed the connection without an answer"
     return f"{type(error).__name__}: {error}"
+
+
+def _unhitch(error: BaseException | None) -> None:
+    """
+    Take the tracebacks from an exception, and from those behind it.
+
+    Their frames refer back to the exception; what hangs in such a circle (10 KB, a socket among it) stays until a
+    collection, which a server that runs steadily seldom makes.
+    """
+    while error is not None:
+        error.__traceback__ = None
+        error = error.__cause__ or error.__context__
 
 
 async def _finish(answer: aiohttp.ClientResponse) -> None:

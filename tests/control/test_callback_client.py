@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 import socket
 
 import pytest
@@ -122,3 +123,16 @@ async def test_a_connection_whose_answer_is_long_is_given_up_for_the_next_one(re
         await client.post(receiver.url, REQUEST, PATIENT_S)
 
     assert len({each.peer_port for each in receiver.requests}) == 2
+
+
+async def test_an_attempt_at_a_receiver_that_is_down_leaves_nothing_to_the_collector(receiver, client):
+    await receiver.stop()
+    await client.post(receiver.url, REQUEST, PATIENT_S)
+    gc.collect()
+    gc.disable()
+    try:
+        for _ in range(20):
+            assert await client.post(receiver.url, REQUEST, PATIENT_S)
+        assert gc.collect() < 20
+    finally:
+        gc.enable()
