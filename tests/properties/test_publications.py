@@ -19,6 +19,7 @@ from rtmpd.store import schema
 from rtmpd.store.publications import PublicationBook
 from tests.helpers.live import new_registry
 from tests.helpers.push import NODE, TERMS, take_over
+from tests.helpers.store import deliver_everything
 from tests.helpers.studio import logger_to
 
 NAMES = st.sampled_from(["a", "b"])
@@ -154,7 +155,7 @@ class PublicationsAndTheirEvents(RuleBasedStateMachine):
     def deliver(self):
         """Take out of the outbox what a receiver has heard."""
         self.heard = self.events()
-        self.connection.execute("DELETE FROM outbox")
+        deliver_everything(self.connection)
 
     @rule()
     def crash(self):

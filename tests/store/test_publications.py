@@ -11,6 +11,7 @@ from rtmpd.store.database import Database
 from rtmpd.store.outbox import Outbox, Owed
 from rtmpd.store.publications import KEPT_S, PublicationBook, Told
 from tests.helpers.push import begun, finished, publication_row, told
+from tests.helpers.store import deliver_everything
 
 ROW = publication_row("1")
 DONE = replace(ROW, ended_at=1_005.0)
@@ -69,7 +70,7 @@ async def test_what_is_written_again_tells_nothing_again_even_if_it_was_delivere
     for fact in facts:
         await book.write([fact])
         heard += told(database.path)
-        await database.submit(lambda connection: connection.execute("DELETE FROM outbox").close())
+        await database.submit(deliver_everything)
 
     assert heard == [(1, "1"), (0, "1")]
     assert await book.unfinished() == ()

@@ -11,7 +11,7 @@ from rtmpd.store.database import Database
 from rtmpd.store.outbox import Owed
 from rtmpd.store.recordings import RecordingIndex
 from rtmpd.store.turns import RECORDING_STATUS
-from tests.helpers.store import recording_row
+from tests.helpers.store import deliver_everything, recording_row
 
 
 @pytest.fixture
@@ -49,7 +49,7 @@ async def test_the_turns_of_a_recording_are_numbered_from_one(index, database):
 
 async def test_numbers_go_on_over_a_restart_also_when_what_was_told_is_delivered(index, database, tmp_path):
     await index.tell([turn("a"), turn("b")])
-    await database.submit(lambda connection: connection.execute("DELETE FROM outbox"))
+    await database.submit(deliver_everything)
     again = await Database.open(tmp_path / "rtmpd.db")
     await RecordingIndex(again).tell([turn("c")])
 

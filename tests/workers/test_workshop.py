@@ -114,7 +114,8 @@ async def test_stop_ends_a_job_that_hangs(workshop, tmp_path):
     workshop.stop()
 
     assert (await running).outcome == DIED
-    assert workshop.started[0].returncode == -signal.SIGKILL
+    # It may see the closed socket before the signal reaches it, and end by itself.
+    assert workshop.started[0].returncode in {0, -signal.SIGKILL}
     assert time.monotonic() - before < 5
 
 
