@@ -8,6 +8,7 @@ leave a session.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Literal
 
 
@@ -85,17 +86,24 @@ class Overloaded(RtmpdError):
 class NotPossible(RtmpdError):
     """An operation that cannot be done, for a reason that its caller can act on."""
 
-    def __init__(self, kind: Literal["unknown", "conflict", "invalid", "unavailable"], detail: str) -> None:
+    def __init__(
+        self,
+        kind: Literal["unknown", "conflict", "invalid", "unavailable"],
+        detail: str,
+        faults: Sequence[str] = (),
+    ) -> None:
         """
         Say why not.
 
         Args:
             kind: there is no such thing; its state does not allow it; the request makes no sense; not now.
             detail: one line for the caller.
+            faults: each fault, where there are several.
         """
         super().__init__(detail)
         self.kind = kind
         self.detail = detail
+        self.faults = tuple(faults)
 
 
 class UsageError(RtmpdError, RuntimeError):

@@ -139,6 +139,36 @@ STEPS: tuple[str, ...] = (
     CREATE INDEX deliveries_dead ON deliveries (dead_at) WHERE dead_at IS NOT NULL;
     INSERT INTO deliveries (number, url, stream, since) SELECT number, '', stream, created_at FROM outbox;
     """,
+    """
+    -- formats: what the stream is recorded as while the push lasts. Ended ones are kept for a while, to be recognised.
+    CREATE TABLE pushes (
+        channel_id TEXT NOT NULL PRIMARY KEY,
+        app TEXT NOT NULL,
+        stream TEXT NOT NULL,
+        mode TEXT NOT NULL CHECK (mode IN ('auto', 'manual')),
+        channel_name TEXT NOT NULL,
+        channel_desc TEXT NOT NULL,
+        encode_type INTEGER,
+        formats TEXT NOT NULL,
+        record_id INTEGER,
+        record_task_id TEXT,
+        started_at REAL NOT NULL,
+        waiting_since REAL,
+        ended_at REAL
+    );
+    CREATE UNIQUE INDEX pushes_by_stream ON pushes (app, stream) WHERE ended_at IS NULL;
+    CREATE INDEX pushes_by_end ON pushes (ended_at) WHERE ended_at IS NOT NULL;
+
+    CREATE TABLE push_targets (
+        target_id TEXT NOT NULL PRIMARY KEY,
+        channel_id TEXT NOT NULL REFERENCES pushes,
+        url TEXT NOT NULL,
+        origin TEXT NOT NULL CHECK (origin IN ('request', 'hook')),
+        added_at REAL NOT NULL,
+        removed_at REAL
+    );
+    CREATE INDEX push_targets_by_push ON push_targets (channel_id);
+    """,
 )
 """By number: the first makes version 1 of an empty database."""
 

@@ -31,7 +31,7 @@ BATCH = 100
 KEEP_EMPTY_S = 86_400.0
 """How long a recording that has no files is still remembered after its end."""
 
-Reason: TypeAlias = Literal["age", "size", "space", "condemned"]
+Reason: TypeAlias = Literal["age", "size", "space", "condemned", "request"]
 """Why a file goes; "condemned": an earlier sweep did not finish with it."""
 
 
@@ -128,6 +128,25 @@ class Retention:
             await self._remove(await self._condemn(doomed), removed, failed)
             excess.shrink(sum(each.file.size_bytes for each in removed[before:]))
         return Swept(tuple(removed), tuple(failed), await self._index.prune(now - KEEP_EMPTY_S))
+
+    async def delete(self, file: FileRow) -> Swept:
+        """
+        Remove one file, as it was asked for.
+
+        Args:
+            file: that was closed when it was looked at.
+
+        Returns:
+            Nothing removed and nothing failed if it is not closed any more. What could not be removed stays condemned,
+            and the next sweep tries again.
+
+        Raises:
+            StoreError: the index failed; what was condemned until then is removed by the next sweep.
+        """
+        removed: list[Removed] = []
+        failed: list[Failure] = []
+        await self._remove(await self._condemn([Removed(file, "request")]), removed, failed)
+        return Swept(tuple(removed), tuple(failed), 0)
 
     async def verify(self) -> tuple[FileRow, ...]:
         """

@@ -14,7 +14,7 @@ from rtmpd.store.listing import Query
 from rtmpd.store.recordings import RecordingIndex
 from rtmpd.workers import removal
 from rtmpd.workers import retention as retention_module
-from rtmpd.workers.retention import KEEP_EMPTY_S, Failure, Removed, Retention, Rules, free_bytes
+from rtmpd.workers.retention import KEEP_EMPTY_S, Failure, Removed, Retention, Rules, Swept, free_bytes
 from tests.helpers.store import contents_of, file_row, recording_row
 
 NOW = 1_000_000.0
@@ -413,3 +413,23 @@ def test_what_is_chosen_is_the_fewest_of_the_oldest_that_suffice(sizes, limit, l
     assert suffices(len(chosen)) or len(chosen) == len(files)
     assert not any(suffices(count) for count in range(len(chosen)))
     assert all(isinstance(each, Removed) for each in chosen)
+
+
+async def test_one_file_is_removed_as_asked_for_whatever_the_rules_say(archive):
+    await archive.add("1")
+    await archive.add("2", path="live/demo/below/2.flv")
+    entry = await archive.index.find("2")
+    swept = await archive.retention().delete(entry.file)
+
+    assert swept.removed == (Removed(entry.file, "request"),)
+    assert (await archive.listed(), archive.on_disk) == ({"1"}, {"1"})
+    assert archive.folders == {"live", "live/demo"}
+
+
+async def test_a_file_that_is_written_again_is_not_removed(archive):
+    await archive.add("1")
+    entry = await archive.index.find("1")
+    await archive.index.opened("1", entry.file.path, NOW)
+
+    assert await archive.retention().delete(entry.file) == Swept((), (), 0)
+    assert archive.on_disk == {"1"}
