@@ -12,6 +12,8 @@ WITHOUT_A_TEST = {
     "muxers/pieces.py": "records and a Protocol; the tests of fragments and transport_stream fill them",
     "rtmpd/__main__.py": "calls cli.main; run as a program by tests/test_cli.py",
     "rtmpd/live/terms.py": "a record; tests/live/test_stream.py shows what it does",
+    "rtmpd/control/push_values.py": "values; tests/control/test_pushes.py shows what comes of them",
+    "rtmpd/control/reach.py": "a record; tests/control/test_push_desk.py shows what it does",
     "rtmpd/net/policy.py": "a Protocol and its records; the answers are tests/control/test_policy.py's",
     "rtmpd/net/services.py": "a record of what is wired elsewhere",
     "muxers/conformance_checks.py": "tools of the kit; tests/muxers/test_conformance.py shows what they find",

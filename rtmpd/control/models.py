@@ -79,6 +79,8 @@ RtmpUrl: TypeAlias = Annotated[
     str,
     Field(max_length=2048, pattern=r"^rtmps?://[A-Za-z0-9._~\[\]:@%-]+/[!-~]+$", examples=["rtmp://a.example/app/key"]),
 ]
+Limit: TypeAlias = Annotated[int, Field(ge=1, le=1000)]
+Offset: TypeAlias = Annotated[int, Field(ge=0, le=2**53)]
 ChannelId: TypeAlias = Annotated[str, Field(min_length=1, max_length=64)]
 EncodeType: TypeAlias = Annotated[EncodeNumber | EncodeName, BeforeValidator(_number_of_text), BeforeValidator(_lower)]
 RecordFileType: TypeAlias = Annotated[
@@ -183,7 +185,9 @@ class PushStarted(Answer):
     """A push that is on."""
 
     channel_id: str
-    state: Literal["on"] = "on"
+    state: Literal["on", "waiting"] = Field(
+        default="on", description="waiting: its publisher was lost; it is on again if that returns."
+    )
     already: bool = Field(description="It was on before; what the request adds was added.")
     urls: list[Url]
     record_task_id: str | None = None
@@ -347,6 +351,19 @@ class RecordList(Answer):
     records: list[Record]
 
 
+class RecordingsQuery(Request):
+    """Which files to list; what is not said does not matter."""
+
+    stream: StreamPath | None = None
+    app: Annotated[str, Field(min_length=1, max_length=256)] | None = None
+    task_id: Annotated[str, Field(min_length=1, max_length=64)] | None = None
+    state: Literal["reserved", "open", "closed"] | None = None
+    since: float | None = Field(default=None, description="Files that began at this unix time or later.")
+    until: float | None = Field(default=None, description="Files that began before this unix time.")
+    limit: Limit = 100
+    offset: Offset = 0
+
+
 class FileList(Answer):
     """A page of files, newest first."""
 
@@ -432,6 +449,14 @@ class Callback(Answer):
     next_try_at: float | None
     last_error: str
     body: dict[str, Any]
+
+
+class CallbacksQuery(Request):
+    """Which callbacks to list."""
+
+    state: Literal["pending", "dead"] | None = Field(default=None, description="None: both.")
+    limit: Limit = 100
+    offset: Offset = 0
 
 
 class CallbackList(Answer):

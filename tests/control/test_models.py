@@ -7,7 +7,7 @@ import json
 import pytest
 from pydantic import ValidationError
 
-from rtmpd.control.models import PushStart, PushStop, RecordStart, Room
+from rtmpd.control.models import CallbacksQuery, PushStart, PushStop, RecordingsQuery, RecordStart, Room
 
 
 def push(**fields):
@@ -87,3 +87,19 @@ def test_any_other_file_name_will_do(name):
 
 def test_a_room_is_a_stream_too():
     assert push(stream={"room": "293710", "user": "14y2l2c"}).stream == Room(room="293710", user="14y2l2c")
+
+
+@pytest.mark.parametrize("query", [RecordingsQuery, CallbacksQuery])
+def test_a_query_asks_for_a_page_of_a_bounded_size(query):
+    assert (query().limit, query().offset) == (100, 0)
+    assert query(limit=1000, offset=5).limit == 1000
+    for fields in (
+        {"limit": 0},
+        {"limit": 1001},
+        {"offset": -1},
+        {"offset": 2**64},
+        {"state": "removing"},
+        {"other": 1},
+    ):
+        with pytest.raises(ValidationError):
+            query(**fields)
