@@ -3,7 +3,7 @@ Log lines: for a person on a terminal, JSON otherwise, always on standard error.
 
 Everything logs through `get_logger`; the standard library's loggers (asyncio's among them) are led the same way. What a
 client sent can neither break a line nor reach the terminal as a control sequence. Logging never raises: nobody's stream
-ends because the reader of the log has gone.
+ends because the reader of the log has gone. Who wants to know what happens, as it happens, listens (`listen`).
 """
 
 from __future__ import annotations
@@ -12,9 +12,9 @@ import contextlib
 import logging
 import os
 import sys
-from collections.abc import Iterator, MutableMapping
+from collections.abc import Callable, Iterator, Mapping, MutableMapping
 from pathlib import Path
-from typing import Any, TextIO
+from typing import Any, TextIO, TypeAlias
 
 
 @contextlib.contextmanager
@@ -39,6 +39,12 @@ Logger = structlog.typing.FilteringBoundLogger
 LEVELS = ("debug", "info", "warning", "error")
 LEVEL_VARIABLE = "RTMPD_LOG_LEVEL"
 """Environment variable in which a process hands its level to those that it starts."""
+
+Listening: TypeAlias = Callable[[Mapping[str, Any]], None]
+"""Is given the values of a line, `event` and `level` among them, in the thread that logged it; may not raise or block."""
+_HEARD_LEVEL = logging.INFO
+_NUMBERS = {name.lower(): number for name, number in logging.getLevelNamesMapping().items()}
+_listeners: tuple[Listening, ...] = ()
 
 
 def get_logger(**context: Any) -> Logger:  # the values of a log line are anything that has a str()
@@ -67,19 +73,61 @@ def configure(level: str | None = None, stream: TextIO | None = None) -> None:
     level = level or (inherited if inherited in LEVELS else "info")
     os.environ[LEVEL_VARIABLE] = level
     stream = stream or sys.stderr or _nowhere()
+    written = _NUMBERS[level]
     structlog.configure(
         processors=[
             structlog.contextvars.merge_contextvars,
             structlog.processors.add_log_level,
             structlog.processors.format_exc_info,
+            _told,
+            _only_from(written),
             *(_for_a_person() if stream.isatty() else _for_a_program()),
         ],
-        wrapper_class=structlog.make_filtering_bound_logger(logging.getLevelName(level.upper())),
+        wrapper_class=structlog.make_filtering_bound_logger(min(written, _HEARD_LEVEL)),
         logger_factory=lambda *_: _Lines(stream),
         cache_logger_on_first_use=False,
     )
     logging.basicConfig(level=logging.WARNING, handlers=[_Bridge()], force=True)
     logging.captureWarnings(capture=True)
+
+
+def listen(listener: Listening) -> Callable[[], None]:
+    """
+    Have every line of level info and above told as it is logged, also when the log's own level leaves it out.
+
+    Args:
+        listener: from any thread it is called in that thread, so it hands on and returns.
+
+    Returns:
+        Ends it; harmless when called again.
+    """
+    global _listeners  # noqa: PLW0603 - one log a process; replaced as a whole, so that any thread can read it
+    _listeners = (*_listeners, listener)
+
+    def stop() -> None:
+        global _listeners  # noqa: PLW0603 - see above
+        _listeners = tuple(each for each in _listeners if each is not listener)
+
+    return stop
+
+
+def _told(_logger: object, _method: str, event: MutableMapping[str, Any]) -> MutableMapping[str, Any]:
+    """Tell those who listen; each gets a copy, as the event goes on to be rendered."""
+    if _listeners and _NUMBERS[event["level"]] >= _HEARD_LEVEL:
+        for listener in _listeners:
+            listener(dict(event))
+    return event
+
+
+def _only_from(level: int) -> structlog.typing.Processor:
+    """Leave out what is below the level and was only processed to be told."""
+
+    def check(_logger: object, _method: str, event: MutableMapping[str, Any]) -> MutableMapping[str, Any]:
+        if _NUMBERS[event["level"]] < level:
+            raise structlog.DropEvent
+        return event
+
+    return check
 
 
 def _nowhere() -> TextIO:

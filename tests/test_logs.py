@@ -179,3 +179,46 @@ def test_a_closed_standard_error_is_no_reason_not_to_run():
     program = "import rtmpd.logs as logs; logs.configure(); logs.get_logger().info('x'); print('fine')"
     command = ["/bin/sh", "-c", f'exec "{sys.executable}" -c "{program}" 2>&-']
     assert subprocess.run(command, stdout=subprocess.PIPE, check=True, text=True).stdout == "fine\n"
+
+
+@pytest.mark.parametrize("level", logs.LEVELS)
+def test_who_listens_hears_info_and_above_whatever_is_written(level):
+    stream, heard = io.StringIO(), []
+    logs.configure(level, stream)
+    stop = logs.listen(heard.append)
+
+    for method in logs.LEVELS:
+        getattr(logs.get_logger(role="play"), method)(method, bytes_in=5)
+    stop()
+    stop()
+    logs.get_logger().error("after")
+
+    assert [line["event"] for line in heard] == ["info", "warning", "error"]
+    assert heard[0] == {"event": "info", "level": "info", "role": "play", "bytes_in": 5}
+    written = [json.loads(line)["event"] for line in stream.getvalue().splitlines()]
+    assert written == [*logs.LEVELS[logs.LEVELS.index(level) :], "after"]
+
+
+def test_each_of_two_listeners_hears_and_what_they_hear_is_a_copy():
+    stream, first, second = io.StringIO(), [], []
+    logs.configure(stream=stream)
+    stops = [logs.listen(lambda line: first.append(line.pop("event"))), logs.listen(second.append)]
+
+    logs.get_logger().info("x")
+    stops[0]()
+    logs.get_logger().info("y")
+    stops[1]()
+
+    assert (first, [line["event"] for line in second]) == (["x"], ["x", "y"])
+    assert [json.loads(line)["event"] for line in stream.getvalue().splitlines()] == ["x", "y"]
+
+
+def test_lines_of_the_standard_library_are_heard_as_well():
+    heard = []
+    logs.configure("error", io.StringIO())
+    stop = logs.listen(heard.append)
+
+    logging.getLogger("asyncio").warning("slow")
+    stop()
+
+    assert [(line["event"], line["source"]) for line in heard] == [("slow", "asyncio")]
