@@ -19,6 +19,8 @@ WITHOUT_A_TEST = {
     "muxers/conformance_checks.py": "tools of the kit; tests/muxers/test_conformance.py shows what they find",
     "muxers/conformance_faults.py": "cases of the kit; tests/muxers/test_conformance.py runs them",
     "muxers/conformance_streams.py": "cases of the kit; tests/muxers/test_conformance.py runs them",
+    "rtmpd/web/operations.py": "a Protocol; tests/web/test_api.py asks each of its verbs",
+    "rtmpd/web/routes.py": "a table; tests/web/test_api.py and test_openapi.py go through it",
     "rtmpd/errors.py": "exceptions without behaviour; each is raised and caught in its users' tests",
 }
 """Sources that need no file of their own, and why."""

@@ -1,0 +1,156 @@
+"""
+Who may use the API over TCP: who has the token, or, on loopback without one, programs of this machine.
+
+A browser is a program of this machine that runs what foreign pages send. Such a page can post without being asked, and
+by a name of its own that it lets point to 127.0.0.1 (DNS rebinding) it could read the answers, too. So names that are not
+ours are refused, and requests that a browser says come from elsewhere. The control socket needs none of this.
+"""
+
+from __future__ import annotations
+
+import hmac
+import socket
+from collections.abc import Sequence
+from http import HTTPStatus
+from typing import NamedTuple
+from urllib.parse import urlsplit
+
+from aiohttp import web
+from aiohttp.typedefs import Handler, Middleware
+
+from rtmpd.config import Config
+from rtmpd.web.problems import Refusal
+
+_LOCAL_HOSTS = frozenset({"localhost", "127.0.0.1", "::1"})
+_OWN_SITES = frozenset({"same-origin", "none"})
+"""Values of Sec-Fetch-Site: a page of ours, and a person that typed the address."""
+
+
+class _Authority(NamedTuple):
+    """What stands before a URL's path."""
+
+    host: str
+    port: int | None
+
+
+class Guard:
+    """Lets requests through, or not; `reload` takes up another configuration."""
+
+    def __init__(self, config: Config) -> None:
+        """
+        Guard by a configuration.
+
+        Args:
+            config: its http and urls.
+        """
+        self.reload(config)
+
+    def reload(self, config: Config) -> None:
+        """
+        Go by another configuration from now on.
+
+        Args:
+            config: its http and urls.
+        """
+        self._tokens: Sequence[bytes] = [token.encode() for token in config.http.token]
+        public = urlsplit(config.urls.http or "").hostname
+        self._public_hosts = frozenset({public} if public else ())
+        self._hosts = _LOCAL_HOSTS | self._public_hosts | {config.http.listen.host.lower()}
+
+    @property
+    def wants_token(self) -> bool:
+        """Whether a token is needed."""
+        return bool(self._tokens)
+
+    def check(self, request: web.Request, *, open_to_all: bool = False) -> None:
+        """
+        Refuse what may not be.
+
+        Args:
+            request: of either surface.
+            open_to_all: needs no token.
+
+        Raises:
+            Refusal: 401, 403 or 421.
+        """
+        if _over_control_socket(request):
+            return
+        host = _authority(f"//{request.headers.get('Host', '')}")
+        if not self._tokens and (host is None or host.host not in self._hosts):
+            raise Refusal(
+                HTTPStatus.MISDIRECTED_REQUEST,
+                "Host is not a name of this server; urls.http names it, or http.token makes names unimportant",
+            )
+        self._check_origin(request, host)
+        if self._tokens and not open_to_all:
+            self._check_token(request)
+
+    def _check_origin(self, request: web.Request, host: _Authority | None) -> None:
+        if request.headers.get("Sec-Fetch-Site", "none").lower() not in _OWN_SITES:
+            raise Refusal(HTTPStatus.FORBIDDEN, "pages of other sites may not use this server")
+        if "Origin" not in request.headers:
+            return
+        origin = _authority(request.headers["Origin"])
+        if origin is None or not (origin.host in self._public_hosts or self._is_ours(origin, host)):
+            raise Refusal(HTTPStatus.FORBIDDEN, "Origin is not this server; pages of other sites may not use it")
+
+    def _is_ours(self, origin: _Authority, host: _Authority | None) -> bool:
+        """Another port of the same host is another program, and may show pages of anyone."""
+        if host is None or origin.port != host.port:
+            return False
+        return origin.host == host.host or {origin.host, host.host} <= self._hosts
+
+    def _check_token(self, request: web.Request) -> None:
+        scheme, _, given = request.headers.get("Authorization", "").partition(" ")
+        if scheme.lower() != "bearer":
+            raise Refusal(
+                HTTPStatus.UNAUTHORIZED,
+                "Authorization: Bearer TOKEN is expected, with a token of http.token",
+                headers={"WWW-Authenticate": 'Bearer realm="rtmpd"'},
+            )
+        sent = given.strip().encode(errors="surrogateescape")
+        # All are compared, so that the time says nothing about which of them was nearly right.
+        if not any([hmac.compare_digest(sent, token) for token in self._tokens]):  # noqa: C419 - a generator would stop
+            raise Refusal(
+                HTTPStatus.UNAUTHORIZED,
+                "the token is not one of http.token",
+                headers={"WWW-Authenticate": 'Bearer realm="rtmpd", error="invalid_token"'},
+            )
+
+
+def guarding(guard: Guard, open_to_all: frozenset[str]) -> Middleware:
+    """
+    Make the middleware.
+
+    Args:
+        guard: asked about every request, also those for paths that are not there.
+        open_to_all: paths that need no token.
+
+    Returns:
+        The middleware.
+    """
+
+    @web.middleware
+    async def check(request: web.Request, handler: Handler) -> web.StreamResponse:
+        guard.check(request, open_to_all=request.path in open_to_all)
+        return await handler(request)
+
+    return check
+
+
+def _over_control_socket(request: web.Request) -> bool:
+    transport = request.transport
+    connection = None if transport is None else transport.get_extra_info("socket")
+    return connection is not None and connection.family == socket.AF_UNIX
+
+
+def _authority(url: str) -> _Authority | None:
+    """Take host and port of a URL; None where there is no host."""
+    try:
+        parts = urlsplit(url)
+        host, port = parts.hostname, parts.port
+    except ValueError:
+        return None
+    if not host or parts.path or parts.query or parts.fragment or "@" in parts.netloc:
+        return None
+    return _Authority(host.rstrip("."), port)

@@ -1,0 +1,142 @@
+"""Both surfaces, started and ended: one application on the HTTP listener's sockets and on the control socket."""
+
+from __future__ import annotations
+
+import asyncio
+import importlib.metadata
+import logging
+import socket
+from collections.abc import Sequence
+
+from aiohttp import web
+from aiohttp.http import HttpProcessingError
+from aiohttp.typedefs import Handler
+
+from rtmpd.config import Config
+from rtmpd.logs import Logger
+from rtmpd.web.api import Api, json_response
+from rtmpd.web.connections import Connections
+from rtmpd.web.control_socket import ControlSocket, path_of
+from rtmpd.web.events import Events
+from rtmpd.web.guard import Guard, guarding
+from rtmpd.web.openapi import document
+from rtmpd.web.operations import Operations
+from rtmpd.web.problems import HEADERS, answering
+from rtmpd.web.routes import OPEN_TO_ALL, Asked, Health
+
+_LAST_ANSWERS_S = 0.4
+"""At the end, for operations that are under way to be answered; aiohttp waits twice, before and after it cancels them."""
+_KEEPALIVE_S = 75.0
+_LINGER_S = 2.0
+"""A client may finish sending a body that is refused, so that it reads why."""
+
+
+class Site:
+    """The control API, on TCP and on the control socket."""
+
+    def __init__(
+        self, operations: Operations, config: Config, log: Logger, listening: Sequence[socket.socket] = ()
+    ) -> None:
+        """
+        Prepare; follow with `start`.
+
+        Args:
+            operations: the verbs.
+            config: its http, urls, control and data.
+            log: of the server.
+            listening: TCP sockets, bound and listening; closed with the site.
+        """
+        self._operations = operations
+        self._config = config
+        self._log = log
+        self._listening = listening
+        self._guard = Guard(config)
+        self._control: ControlSocket | None = None
+        self._runner: web.AppRunner | None = None
+        self._servers: list[asyncio.Server] = []
+
+    async def start(self) -> None:
+        """
+        Begin to answer.
+
+        Raises:
+            StartError: with one line that says why the control socket cannot be opened.
+        """
+        self._control = ControlSocket(path_of(self._config))
+        self._events = Events(self._config.http.event_streams)
+        specials = {"events": self._events.follow, "openapi": self._openapi, "health": self._health}
+        self._api = Api(self._operations, self._config, specials)
+        self._runner = web.AppRunner(
+            self._application(),
+            access_log=None,
+            logger=_logger(),
+            shutdown_timeout=_LAST_ANSWERS_S,
+            keepalive_timeout=_KEEPALIVE_S,
+            lingering_time=_LINGER_S,
+            auto_decompress=False,  # a body of a few KB could become gigabytes
+        )
+        await self._runner.setup()
+        assert self._runner.server is not None
+        self._connections = Connections(self._runner.server)
+        await web.SockSite(self._runner, self._control.socket).start()
+        loop = asyncio.get_running_loop()
+        for each in self._listening:
+            self._servers.append(await loop.create_server(self._connections, sock=each))
+
+    def reload(self, config: Config) -> None:
+        """
+        Go by another configuration: its tokens, names and limits; addresses stay as they are.
+
+        Args:
+            config: its http and urls.
+        """
+        self._guard.reload(config)
+        self._api.config = config
+        self._events.most_followers = config.http.event_streams
+
+    async def close(self) -> None:
+        """End within a second: event streams at once, operations that are under way after a moment."""
+        for server in self._servers:
+            server.close()
+        if self._runner is not None:
+            self._events.close()
+            await self._runner.cleanup()
+            self._runner = None
+        for each in self._listening:
+            each.close()
+        if self._control is not None:
+            self._control.close()
+
+    def _application(self) -> web.Application:
+        @web.middleware
+        async def note(request: web.Request, handler: Handler) -> web.StreamResponse:
+            self._connections.note(request)
+            return await handler(request)
+
+        application = web.Application(middlewares=[note, answering(self._log), guarding(self._guard, OPEN_TO_ALL)])
+        application.add_routes(self._api.routes())
+        return application
+
+    async def _openapi(self, _request: web.Request, _asked: Asked) -> web.StreamResponse:
+        return web.json_response(document(_version(), wants_token=self._guard.wants_token), headers=HEADERS)
+
+    async def _health(self, _request: web.Request, _asked: Asked) -> web.StreamResponse:
+        return json_response(Health())
+
+
+def _logger() -> logging.Logger:
+    """For aiohttp, which would log a traceback for all that is no HTTP: strangers could fill the log with them."""
+    logger = logging.getLogger("rtmpd.web")
+    logger.addFilter(_is_no_peers_mistake)
+    return logger
+
+
+def _is_no_peers_mistake(record: logging.LogRecord) -> bool:
+    return not (record.exc_info and isinstance(record.exc_info[1], HttpProcessingError))
+
+
+def _version() -> str:
+    try:
+        return importlib.metadata.version("rtmpd")
+    except importlib.metadata.PackageNotFoundError:
+        return "0"

@@ -1,0 +1,65 @@
+from __future__ import annotations
+
+import contextlib
+import socket
+
+import pytest
+
+from rtmpd.web import connections
+from tests.helpers.processes import wait_until
+from tests.helpers.site import RunningSite
+
+
+@pytest.fixture
+def site(tmp_path):
+    with RunningSite(tmp_path) as site:
+        yield site
+
+
+def connect(site):
+    return socket.create_connection(("127.0.0.1", site.port), timeout=20)
+
+
+def test_more_than_the_limit_are_closed_and_the_control_socket_is_not_touched(site, monkeypatch):
+    monkeypatch.setattr(connections, "MOST_CONNECTIONS", 2)
+    with contextlib.ExitStack() as stack:
+        held = [stack.enter_context(connect(site)) for _ in range(2)]
+        wait_until(lambda: len(site.site._runner.server.connections) == 2, "both to be accepted")
+
+        assert stack.enter_context(connect(site)).recv(1) == b""
+        assert site.ask("GET", "/healthz", surface="unix").status == 200
+        held[0].close()
+        wait_until(lambda: len(site.site._runner.server.connections) == 1, "one to go")
+        assert site.ask("GET", "/healthz").status == 200
+
+
+@pytest.mark.parametrize("sent", [b"", b"GET /healthz HTTP/1.1\r\nHost: localhost\r\nX-Slow: "])
+def test_who_asks_for_nothing_is_disconnected(site, monkeypatch, sent):
+    monkeypatch.setattr(connections, "FIRST_REQUEST_S", 0.1)
+
+    with connect(site) as client:
+        client.sendall(sent)
+        assert client.recv(1) == b""
+
+
+def test_who_has_asked_may_stay(site, monkeypatch):
+    monkeypatch.setattr(connections, "FIRST_REQUEST_S", 1.0)
+    followed = site.connection()
+    followed.request("GET", "/api/v1/events")
+    response = followed.getresponse()
+
+    with connect(site) as silent:
+        assert silent.recv(1) == b""  # it came later, so the time of the first has passed
+
+    assert response.readline() == b": hello\n"
+    wait_until(lambda: site.site._events.followers == 1, "the follower to be there still")
+    followed.close()
+    response.close()
+
+
+def test_nothing_is_kept_of_connections_that_have_gone(site, monkeypatch):
+    monkeypatch.setattr(connections, "FIRST_REQUEST_S", 1.0)
+    with connect(site), connect(site):
+        wait_until(lambda: len(site.site._connections._silent) == 2, "both to be accepted")
+
+    wait_until(lambda: not site.site._connections._silent, "them to be forgotten")

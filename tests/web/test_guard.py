@@ -1,0 +1,153 @@
+"""Who gets in over TCP, and that the control socket asks nobody."""
+
+from __future__ import annotations
+
+import pytest
+
+from tests.helpers.site import TOKEN, RunningSite
+
+STREAMS = "/api/v1/streams"
+TWO_TOKENS = {"http": {"token": [TOKEN, "another"]}}
+
+
+@pytest.fixture
+def site(tmp_path):
+    with RunningSite(tmp_path) as site:
+        yield site
+
+
+@pytest.fixture
+def closed(tmp_path):
+    """A site that wants a token."""
+    with RunningSite(tmp_path, **TWO_TOKENS) as site:
+        yield site
+
+
+def status(site, method="GET", path=STREAMS, **headers):
+    return site.ask(method, path, headers={name.replace("_", "-"): value for name, value in headers.items()}).status
+
+
+@pytest.mark.parametrize(
+    "host", ["localhost", "LocalHost", "localhost.", "127.0.0.1", "[::1]", "localhost:9", "127.0.0.1:80", "[::1]:8080"]
+)
+def test_without_a_token_the_names_of_this_machine_are_served(site, host):
+    assert status(site, Host=host) == 200
+
+
+@pytest.mark.parametrize(
+    "host",
+    [
+        "evil.example",
+        "evil.example:8080",
+        "127.0.0.1.evil.example",
+        "localhost@evil.example",
+        "127.0.0.2",
+        "",
+        "[",
+        "a b",
+    ],
+)
+@pytest.mark.parametrize("path", [STREAMS, "/api/v1/events", "/healthz", "/zork"])
+def test_without_a_token_a_foreign_host_is_refused(site, host, path):
+    answer = site.ask("GET", path, headers={"Host": host})
+
+    assert answer.status == 421
+    assert "urls.http" in answer.json["detail"]
+    assert site.operations.asked == []
+
+
+def test_the_names_of_the_configuration_are_served_too(tmp_path):
+    with RunningSite(tmp_path, urls={"http": "https://live.example:444/x"}, http={"listen": "127.0.0.3:0"}) as site:
+        assert status(site, Host="live.example") == 200
+        assert status(site, Host="127.0.0.3:80") == 200
+        assert status(site, Host="evil.example") == 421
+        assert status(site, Host="127.0.0.1", Origin="https://live.example:444") == 200
+
+
+@pytest.mark.parametrize(
+    ("origin", "expected"),
+    [
+        ("http://127.0.0.1:8080", 200),
+        ("http://localhost:8080", 200),
+        ("http://localhost:3000", 403),
+        ("http://127.0.0.1", 403),
+        ("http://evil.example", 403),
+        ("http://evil.example:8080", 403),
+        ("http://localhost:8080.evil.example", 403),
+        ("http://localhost:8080@evil.example", 403),
+        ("null", 403),
+        ("", 403),
+        ("zork", 403),
+        ("http://localhost:zork", 403),
+    ],
+)
+@pytest.mark.parametrize(
+    ("method", "path"), [("GET", STREAMS), ("POST", "/api/v1/reload"), ("DELETE", "/api/v1/clients/7")]
+)
+def test_a_foreign_origin_is_refused_whatever_it_asks(site, origin, expected, method, path):
+    assert status(site, method, path, Host="127.0.0.1:8080", Origin=origin) == expected
+    assert len(site.operations.asked) == (expected == 200)
+
+
+@pytest.mark.parametrize(
+    ("value", "expected"), [("same-origin", 200), ("none", 200), ("cross-site", 403), ("same-site", 403), ("zork", 403)]
+)
+def test_what_a_browser_says_to_come_from_elsewhere_is_refused(site, value, expected):
+    assert status(site, Sec_Fetch_Site=value) == expected
+
+
+@pytest.mark.parametrize("token", [TOKEN, "another"])
+@pytest.mark.parametrize("scheme", ["Bearer", "bearer", "Bearer "])
+def test_with_a_token_every_host_is_served(closed, token, scheme):
+    assert status(closed, Host="any.example", Authorization=f"{scheme} {token}") == 200
+    assert status(closed, Host="any.example", Origin="http://any.example", Authorization=f"{scheme} {token}") == 200
+    assert status(closed, Host="any.example", Origin="http://evil.example", Authorization=f"{scheme} {token}") == 403
+
+
+@pytest.mark.parametrize(
+    ("authorization", "challenge"),
+    [
+        (None, 'Bearer realm="rtmpd"'),
+        ("", 'Bearer realm="rtmpd"'),
+        (TOKEN, 'Bearer realm="rtmpd"'),
+        (f"Basic {TOKEN}", 'Bearer realm="rtmpd"'),
+        ("Bearer", 'Bearer realm="rtmpd", error="invalid_token"'),
+        ("Bearer zork", 'Bearer realm="rtmpd", error="invalid_token"'),
+        (f"Bearer {TOKEN}x", 'Bearer realm="rtmpd", error="invalid_token"'),
+        (f"Bearer {TOKEN[:-1]}", 'Bearer realm="rtmpd", error="invalid_token"'),
+        (b"Bearer \xff\xc3", 'Bearer realm="rtmpd", error="invalid_token"'),
+    ],
+)
+@pytest.mark.parametrize("path", [STREAMS, "/api/v1/openapi.json", "/api/v1/events", "/zork"])
+def test_without_the_right_token_nothing_is_told(closed, authorization, challenge, path):
+    answer = closed.ask("GET", path, headers={} if authorization is None else {"Authorization": authorization})
+
+    assert (answer.status, answer.headers["WWW-Authenticate"]) == (401, challenge)
+    assert TOKEN.encode() not in answer.body
+    assert closed.operations.asked == []
+
+
+def test_health_needs_no_token(closed):
+    assert status(closed, path="/healthz") == 200
+
+
+def test_a_body_is_not_read_before_the_token(closed):
+    answer = closed.ask("POST", "/api/v1/pushes", b"zork", headers={"Content-Type": "text/plain"})
+
+    assert answer.status == 401
+
+
+@pytest.mark.parametrize(
+    "headers", [{}, {"Host": "evil.example"}, {"Origin": "http://evil.example"}, {"Sec-Fetch-Site": "cross-site"}]
+)
+def test_the_control_socket_needs_nothing(closed, headers):
+    assert closed.ask("GET", STREAMS, surface="unix", headers=headers).status == 200
+
+
+def test_tokens_can_be_rolled_without_a_restart(closed, tmp_path):
+    with RunningSite(tmp_path / "other", http={"token": "new"}) as other:
+        config = other.config
+    closed.loop.call_soon_threadsafe(closed.site.reload, config)
+
+    assert status(closed, Authorization="Bearer new") == 200
+    assert status(closed, Authorization=f"Bearer {TOKEN}") == 401
