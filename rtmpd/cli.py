@@ -16,7 +16,7 @@ from typing import Annotated, Any, Literal
 
 import typer
 
-from rtmpd import config_file, logs
+from rtmpd import config_file, ctl, logs
 from rtmpd.address import Address
 from rtmpd.config import Config
 from rtmpd.config_file import Location
@@ -26,15 +26,17 @@ from rtmpd.workers.naming import PathTemplate
 
 EXIT_START = 1
 EXIT_CONFIGURATION = 2
+_KEYS_OF_OPTIONS = {"rtmp": "listen", "http": "listen", "control": "socket", "data": "directory"}
+"""Each option has the name of a table; this is the key in it."""
 
 # Without rich: it would be imported for every --help and every mistyped option.
 app = typer.Typer(
     name="rtmpd",
     no_args_is_help=True,
-    add_completion=False,
     rich_markup_mode=None,
     pretty_exceptions_enable=False,
 )
+app.add_typer(ctl.app, name="ctl")
 
 callbacks_app = typer.Typer(no_args_is_help=True, rich_markup_mode=None, help="Callbacks, for those who receive them.")
 app.add_typer(callbacks_app, name="callbacks")
@@ -47,6 +49,12 @@ RtmpOption = Annotated[
 ]
 DataOption = Annotated[
     str | None, typer.Option("--data", metavar="DIR", help="Where recordings land, instead of data.directory.")
+]
+HttpOption = Annotated[
+    str | None, typer.Option("--http", metavar="HOST:PORT", help="Where HTTP is accepted, instead of http.listen.")
+]
+ControlOption = Annotated[
+    str | None, typer.Option("--control", metavar="PATH", help="The control socket, instead of control.socket.")
 ]
 LogLevelOption = Annotated[
     Literal["debug", "info", "warning", "error"] | None, typer.Option("--log-level", help="The least that is logged.")
@@ -76,18 +84,28 @@ def root(
 
 @app.command()
 def serve(
-    config: ConfigOption = None, rtmp: RtmpOption = None, data: DataOption = None, log_level: LogLevelOption = None
+    config: ConfigOption = None,
+    rtmp: RtmpOption = None,
+    http: HttpOption = None,
+    control: ControlOption = None,
+    data: DataOption = None,
+    log_level: LogLevelOption = None,
 ) -> None:
     """Serve until SIGTERM or SIGINT; SIGHUP reads the configuration again."""
-    _run(config, _overrides(rtmp, data), log_level, demo=False)
+    _run(config, _overrides(rtmp=rtmp, http=http, control=control, data=data), log_level, demo=False)
 
 
 @app.command()
 def demo(
-    config: ConfigOption = None, rtmp: RtmpOption = None, data: DataOption = None, log_level: LogLevelOption = None
+    config: ConfigOption = None,
+    rtmp: RtmpOption = None,
+    http: HttpOption = None,
+    control: ControlOption = None,
+    data: DataOption = None,
+    log_level: LogLevelOption = None,
 ) -> None:
     """Serve, with a test stream live/demo made on the spot."""
-    _run(config, _overrides(rtmp, data), log_level, demo=True)
+    _run(config, _overrides(rtmp=rtmp, http=http, control=control, data=data), log_level, demo=True)
 
 
 @app.command()
@@ -146,13 +164,8 @@ def _run(path: Path | None, overrides: dict[str, Any], log_level: str | None, *,
         server.run(config, demo=demo, reload=load)
 
 
-def _overrides(rtmp: str | None, data: str | None) -> dict[str, Any]:
-    overrides: dict[str, Any] = {}
-    if rtmp is not None:
-        overrides["rtmp"] = {"listen": rtmp}
-    if data is not None:
-        overrides["data"] = {"directory": data}
-    return overrides
+def _overrides(**options: str | None) -> dict[str, Any]:
+    return {table: {_KEYS_OF_OPTIONS[table]: value} for table, value in options.items() if value is not None}
 
 
 def _template_faults(config: Config) -> Iterator[tuple[Location, str]]:

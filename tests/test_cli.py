@@ -65,10 +65,16 @@ def test_options_lie_over_the_file_also_after_a_reload(run, server, tmp_path):
     path = tmp_path / "rtmpd.toml"
     path.write_text("[players]\nwait_s = 1\n")
 
-    run("serve", "--config", str(path), "--rtmp", "127.0.0.1:7", "--data", "elsewhere", "--log-level", "debug")
+    options = {"--rtmp": "127.0.0.1:7", "--http": "127.0.0.1:8", "--control": "x.sock", "--data": "elsewhere"}
+    run("serve", "--config", str(path), "--log-level", "debug", *(part for pair in options.items() for part in pair))
 
     level, (config, _, reload) = server.runs
-    expected = {"rtmp": {"listen": "127.0.0.1:7"}, "data": {"directory": "elsewhere"}}
+    expected = {
+        "rtmp": {"listen": "127.0.0.1:7"},
+        "http": {"listen": "127.0.0.1:8"},
+        "control": {"socket": "x.sock"},
+        "data": {"directory": "elsewhere"},
+    }
     assert (level, config) == ("debug", validate(expected | {"players": {"wait_s": 1}}))
     path.write_text("[players]\nwait_s = 2\n")
     assert validate(expected | {"players": {"wait_s": 2}}) == reload()
@@ -88,11 +94,18 @@ def test_a_wrong_configuration_is_told_fault_by_fault_with_exit_code_2(run, serv
     assert server.runs == [None]
 
 
-def test_a_wrong_option_is_told_like_a_wrong_key(run, server):
-    result = run("serve", "--rtmp", "0.0.0.0:1935")
+@pytest.mark.parametrize(
+    ("option", "said"),
+    [
+        ("--rtmp", 'rtmp.listen: "0.0.0.0:1": a loopback address, or a publish_key for '),
+        ("--http", 'http.listen: "0.0.0.0:1": a loopback address, or an http.token for the API is expected'),
+    ],
+)
+def test_a_wrong_option_is_told_like_a_wrong_key(run, server, option, said):
+    result = run("serve", option, "0.0.0.0:1")
 
     assert result.exit_code == 2
-    assert result.stderr.startswith('rtmpd: rtmp.listen: "0.0.0.0:1935": a loopback address, or a publish_key for ')
+    assert result.stderr.startswith(f"rtmpd: {said}")
 
 
 def test_an_unknown_log_level_is_refused(run, server):
@@ -173,7 +186,7 @@ def test_no_command_prints_what_there_is(run):
     result = run()
 
     assert result.exit_code == 2
-    assert all(f"  {command} " in result.output for command in ("serve", "demo", "check", "repair", "config"))
+    assert all(f"  {command} " in result.output for command in ("serve", "demo", "check", "repair", "config", "ctl"))
 
 
 def test_python_m_rtmpd_is_the_same_program(broken):
@@ -186,7 +199,15 @@ def test_python_m_rtmpd_is_the_same_program(broken):
 
 
 def test_what_serve_imports_includes_neither_pyav_nor_the_command_lines_extras():
-    names = {"av", "rich", "pygments", "rtmpd.repairs", "muxers.repair", "muxers.__main__"}
+    names = {
+        "av",
+        "rich",
+        "pygments",
+        "rtmpd.repairs",
+        "rtmpd.ctl_tables",
+        "muxers.repair",
+        "muxers.__main__",
+    }
     program = f"import sys, rtmpd.cli, rtmpd.server; print(*{names} & set(sys.modules))"
 
     result = subprocess.run([sys.executable, "-c", program], check=True, capture_output=True, text=True)

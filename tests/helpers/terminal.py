@@ -1,4 +1,4 @@
-"""A program whose standard error is a terminal, while its standard output is a pipe."""
+"""A program whose standard error is a terminal; its standard output is a pipe, or the same terminal."""
 
 from __future__ import annotations
 
@@ -22,18 +22,29 @@ class Shown(NamedTuple):
     """All that was sent to the terminal, with its control sequences."""
 
 
-def run_on_terminal(command: Sequence[str | Path]) -> Shown:
-    """Run a program to its end."""
+def run_on_terminal(command: Sequence[str | Path], *, whole: bool = False, columns: int = 120) -> Shown:
+    """
+    Run a program to its end.
+
+    Args:
+        command: program and arguments.
+        whole: standard output is the terminal as well, and not a pipe.
+        columns: of the terminal.
+
+    Returns:
+        What became of it.
+    """
     ours, theirs = pty.openpty()
     shown: list[bytes] = []
-    environment = os.environ | {"TERM": "xterm", "COLUMNS": "120"}
+    environment = os.environ | {"TERM": "xterm", "COLUMNS": str(columns)}
+    stdout = theirs if whole else subprocess.PIPE
     with subprocess.Popen(
-        command, cwd=ROOT, env=environment, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=theirs
+        command, cwd=ROOT, env=environment, stdin=subprocess.DEVNULL, stdout=stdout, stderr=theirs
     ) as process:
         os.close(theirs)
         reader = threading.Thread(target=lambda: shown.extend(_read(ours)))
         reader.start()
-        told = process.stdout.read().decode()
+        told = "" if whole else process.stdout.read().decode()
         reader.join()
     os.close(ours)
     return Shown(process.returncode, told, b"".join(shown).decode())

@@ -1,0 +1,357 @@
+"""
+The answers of the API for people: tables on a wide terminal, a block for each entry on a narrow one, plain text in pipes.
+
+What clients sent is in the answers: nothing of it is taken for markup, and no control character gets through.
+"""
+
+from __future__ import annotations
+
+import datetime as dt
+import sys
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from types import MappingProxyType
+from typing import Any, TypeAlias
+
+from rich.console import Console
+from rich.measure import Measurement
+from rich.table import Table
+from rich.text import Text
+
+from rtmpd.logs import escaped
+
+_Entry: TypeAlias = Mapping[str, Any]
+_Columns: TypeAlias = Mapping[str, Callable[[_Entry], object]]
+_PIPE_COLUMNS = 10_000
+"""For a program that reads lines, none is folded."""
+_URL_TYPES = {1: "HLS", 2: "FLV", 4: "RAW", 5: "RTMP", 6: "HLS and RTMP", 7: "fMP4"}
+_EVENT_OF_ITS_OWN = frozenset({"at", "event", "level"})
+
+
+def show(table: str, answer: Any) -> None:
+    """
+    Print an answer.
+
+    Args:
+        table: a key of TABLES.
+        answer: of the API.
+    """
+    console = Console(highlight=False, markup=False, emoji=False)
+    if not console.is_terminal:
+        console = Console(file=sys.stdout, highlight=False, markup=False, emoji=False, width=_PIPE_COLUMNS)
+    TABLES[table](console, answer)
+
+
+def size_of(size_bytes: float) -> str:
+    """
+    Write a number of bytes.
+
+    Args:
+        size_bytes: any.
+
+    Returns:
+        Three digits at most, and the unit: 1.5 MB.
+    """
+    return _scaled(size_bytes, ("B", "KB", "MB", "GB", "TB"))
+
+
+def rate_of(bits_per_s: float) -> str:
+    """
+    Write a bit rate.
+
+    Args:
+        bits_per_s: any.
+
+    Returns:
+        Three digits at most, and the unit: 2 Mb/s.
+    """
+    return _scaled(bits_per_s, ("b/s", "kb/s", "Mb/s", "Gb/s"))
+
+
+def duration_of(seconds: float) -> str:
+    """
+    Write a duration.
+
+    Args:
+        seconds: any.
+
+    Returns:
+        Hours, minutes and seconds: 1:02:05.
+    """
+    minutes, rest = divmod(round(seconds), 60)
+    hours, minutes = divmod(minutes, 60)
+    return f"{hours}:{minutes:02}:{rest:02}" if hours else f"{minutes}:{rest:02}"
+
+
+def time_of(unix_s: float | None) -> str:
+    """
+    Write a moment in the local time.
+
+    Args:
+        unix_s: unix seconds.
+
+    Returns:
+        Date and time; a dash for none.
+    """
+    return "-" if unix_s is None else f"{dt.datetime.fromtimestamp(unix_s).astimezone():%Y-%m-%d %H:%M:%S}"
+
+
+def _scaled(value: float, units: Sequence[str]) -> str:
+    for unit in units[:-1]:
+        if value < 999.5:
+            return f"{value:.3g} {unit}"
+        value /= 1000
+    return f"{value:.3g} {units[-1]}" if value < 999.5 else f"{value:.0f} {units[-1]}"
+
+
+def _text(value: object) -> Text:
+    return Text("-" if value in {None, ""} else escaped(str(value)), overflow="fold")
+
+
+def _print_entries(console: Console, columns: _Columns, entries: Sequence[_Entry], none: str) -> None:
+    """Print a table; where the terminal is too narrow for it, each entry as a block of lines."""
+    if not entries:
+        console.print(_text(none))
+        return
+    rows = [[_text(value(entry)) for value in columns.values()] for entry in entries]
+    table = Table(box=None, pad_edge=False, show_edge=False, header_style="bold", padding=(0, 2, 0, 0))
+    for title in columns:
+        table.add_column(title, no_wrap=True)
+    for row in rows:
+        table.add_row(*row)
+    if Measurement.get(console, console.options.update(max_width=_PIPE_COLUMNS), table).maximum <= console.width:
+        _print(console, table)
+        return
+    for number, row in enumerate(rows):
+        if number:
+            console.print()
+        _print_block(console, zip(columns, row, strict=True))
+
+
+def _print_block(console: Console, lines: Iterable[tuple[str, Text]]) -> None:
+    block = Table(box=None, pad_edge=False, show_edge=False, show_header=False, padding=(0, 2, 0, 0))
+    block.add_column(style="bold", no_wrap=True)
+    block.add_column(overflow="fold")
+    for title, value in lines:
+        block.add_row(title, value)
+    _print(console, block)
+
+
+def _print(console: Console, table: Table) -> None:
+    """Without the spaces that rich fills the last column with, where they would be read by a program."""
+    if console.is_terminal:
+        console.print(table)
+        return
+    with console.capture() as capture:
+        console.print(table)
+    for line in capture.get().splitlines():
+        console.print(line.rstrip(), soft_wrap=True)
+
+
+def _list(key: str, columns: _Columns, none: str) -> Callable[[Console, _Entry], None]:
+    return lambda console, answer: _print_entries(console, columns, answer[key], none)
+
+
+def _block(columns: _Columns) -> Callable[[Console, _Entry], None]:
+    return lambda console, answer: _print_block(console, [(name, _text(of(answer))) for name, of in columns.items()])
+
+
+def _of(key: str) -> Callable[[_Entry], object]:
+    return lambda entry: entry[key]
+
+
+def _time(key: str) -> Callable[[_Entry], str]:
+    return lambda entry: time_of(entry[key])
+
+
+def _joined(key: str) -> Callable[[_Entry], str]:
+    return lambda entry: ", ".join(map(str, entry[key]))
+
+
+def _noted(text: str, answer: _Entry) -> str:
+    """A state in words, with what the server remarks."""
+    return "; ".join([text + (" (it was already)" if answer["already"] else ""), *answer.get("notes", [])])
+
+
+def _publisher(entry: _Entry, key: str) -> Any:
+    return entry["publisher"][key] if entry["publisher"] else None
+
+
+def _track(track: _Entry) -> str:
+    facts = [track["codec"]]
+    if track["width"]:
+        facts.append(f"{track['width']}x{track['height']}")
+    if track["sample_rate"]:
+        facts.append(f"{track['sample_rate'] / 1000:g} kHz")
+    return " ".join(facts)
+
+
+def _bit_rate(entry: _Entry) -> str | None:
+    rate = _publisher(entry, "bits_per_s")
+    return None if rate is None else rate_of(rate)
+
+
+def _urls(entry: _Entry) -> str:
+    return "\n".join(f"{_URL_TYPES.get(each['type'], each['type'])} {each['play_url']}" for each in entry["urls"])
+
+
+def _targets(entry: _Entry) -> str:
+    return ", ".join(f"{each['target_id']} {each['url']} ({each['state']})" for each in entry["targets"])
+
+
+def _show_event(console: Console, event: _Entry) -> None:
+    values = " ".join(f"{key}={escaped(str(value))}" for key, value in event.items() if key not in _EVENT_OF_ITS_OWN)
+    if "at" not in event:
+        line = f"-- {values} events lost: they came faster than they were read"
+    else:
+        clock = f"{dt.datetime.fromtimestamp(event['at']).astimezone():%H:%M:%S}"
+        level = "" if event["level"] == "info" else f"[{event['level']}] "
+        line = f"{clock} {level}{escaped(event['event'])} {values}".rstrip()
+    console.print(Text(line), soft_wrap=True)
+
+
+_STREAM: _Columns = {
+    "STREAM": _of("stream"),
+    "STATE": lambda entry: entry["state"] + ("" if entry["public"] else " (private)"),
+    "SINCE": lambda entry: time_of(_publisher(entry, "since")),
+    "RATE": _bit_rate,
+    "TRACKS": lambda entry: ", ".join(map(_track, entry["tracks"])),
+    "PLAYERS": _of("players"),
+    "RECORDINGS": _of("recordings"),
+    "PUSH": _of("channel_id"),
+}
+_FILE: _Columns = {
+    "FILE": _of("file_id"),
+    "STREAM": _of("stream"),
+    "FORMAT": _of("format"),
+    "STATE": lambda entry: entry["state"] + (f" ({entry['fault']})" if entry["fault"] else ""),
+    "BEGAN": _time("start_time"),
+    "LASTS": lambda entry: duration_of(entry["duration"]),
+    "SIZE": lambda entry: size_of(entry["size"]),
+    "PATH": _of("path"),
+    "TASK": _of("task_id"),
+}
+
+
+def _show_stopped(console: Console, answer: _Entry) -> None:
+    _block(
+        {"RECORDING": lambda each: f"{each['task_id']} {each['state']}", "NOTE": lambda each: _noted("stopped", each)}
+    )(console, answer)
+    _print_entries(console, _FILE, answer["files"], "It wrote no files.")
+
+
+TABLES: Mapping[str, Callable[[Console, Any], None]] = MappingProxyType(
+    {
+        "streams": _list("streams", _STREAM, "No streams."),
+        "stream": _block(
+            {
+                **_STREAM,
+                "PUBLISHER": lambda entry: (
+                    _publisher(entry, "client_id") and f"client {_publisher(entry, 'client_id')}"
+                ),
+                "ADDRESS": lambda entry: _publisher(entry, "address"),
+                "URLS": _urls,
+            }
+        ),
+        "clients": _list(
+            "clients",
+            {
+                "CLIENT": _of("client_id"),
+                "ADDRESS": _of("address"),
+                "ROLE": _of("role"),
+                "STREAM": _of("stream"),
+                "SINCE": _time("connected_at"),
+                "IN": lambda entry: size_of(entry["bytes_in"]),
+                "OUT": lambda entry: size_of(entry["bytes_out"]),
+                "LAG": lambda entry: f"{entry['lag_ms'] / 1000:g} s",
+                "SKIPPED": lambda entry: f"{entry['skipped_ms'] / 1000:g} s",
+            },
+            "No clients.",
+        ),
+        "pushes": _list(
+            "pushes",
+            {
+                "PUSH": _of("channel_id"),
+                "STREAM": _of("stream"),
+                "NAME": _of("channel_name"),
+                "STATE": _of("state"),
+                "MODE": _of("mode"),
+                "SINCE": _time("started_at"),
+                "RECORDING": _of("record_task_id"),
+                "TARGETS": _targets,
+            },
+            "No pushes.",
+        ),
+        "push_started": _block(
+            {
+                "PUSH": _of("channel_id"),
+                "STATE": lambda answer: _noted(answer["state"], answer),
+                "RECORDING": _of("record_task_id"),
+                "TARGETS": _targets,
+                "URLS": _urls,
+            }
+        ),
+        "pushes_stopped": _list(
+            "results",
+            {"PUSH": _of("channel_id"), "STATE": lambda each: _noted(each["state"], each)},
+            "Nothing stopped.",
+        ),
+        "target_added": _block(
+            {
+                "TARGET": lambda answer: answer["target"]["target_id"],
+                "URL": lambda answer: answer["target"]["url"],
+                "STATE": lambda answer: _noted(answer["target"]["state"], answer),
+            }
+        ),
+        "records": _list(
+            "records",
+            {
+                "TASK": lambda entry: entry["task_id"] or "(automatic)",
+                "STREAM": _of("stream"),
+                "STATE": _of("state"),
+                "TYPE": _of("record_type"),
+                "FORMATS": _joined("formats"),
+                "SINCE": _time("started_at"),
+                "ENDS": _time("ends_at"),
+                "NAME": _of("file_name"),
+                "TAGS": _joined("tags"),
+            },
+            "No recordings run.",
+        ),
+        "record_started": _block(
+            {
+                "TASK": _of("task_id"),
+                "STATE": lambda answer: _noted(answer["state"], answer),
+                "FORMATS": _joined("formats"),
+            }
+        ),
+        "record_stopped": _show_stopped,
+        "recordings": _list("recordings", _FILE, "No files."),
+        "callbacks": _list(
+            "callbacks",
+            {
+                "EVENT": _of("event_id"),
+                "TYPE": _of("event_type"),
+                "STREAM": _of("stream"),
+                "STATE": _of("state"),
+                "SINCE": _time("created_at"),
+                "TRIES": _of("attempts"),
+                "NEXT": _time("next_try_at"),
+                "LAST ERROR": _of("last_error"),
+                "URL": _of("url"),
+            },
+            "No callbacks wait.",
+        ),
+        "done": lambda console, answer: console.print(_text(_noted("done", answer))),
+        "draining": _block(
+            {
+                "DRAINING": lambda answer: _noted("yes", answer),
+                "PUBLISHERS": _of("publishers"),
+                "PLAYERS": _of("players"),
+                "AT THE LATEST": _time("deadline"),
+            }
+        ),
+        "reloaded": _block({"RELOADED": lambda _: "yes", "NEED A RESTART": _joined("needs_restart")}),
+        "event": _show_event,
+    }
+)
+"""By what was asked: prints the answer."""
