@@ -1,32 +1,40 @@
 """
 The server: what is made in which order, what runs once a second, and how everything ends.
 
-Start: descriptors, data directory, sockets, recording (its index, the media workers), then connections. Stop: no new connections, streams end
-and players are told, recordings are closed, then the workers go. Nothing here knows a protocol.
+Start: descriptors, data directory, sockets, database, callbacks, recording (its media workers), operations and their
+surfaces, then connections. Stop: no new connections, streams end and players are told, recordings are closed; then each
+of these in turn, the database last. Nothing here knows a protocol.
 """
 
 from __future__ import annotations
 
 import asyncio
-import fcntl
+import functools
 import gc
 import os
-import resource
 import signal
 import socket
 import ssl
 import sys
+import time
 from collections.abc import Callable
 from contextlib import AsyncExitStack
 from pathlib import Path
-from typing import NamedTuple, TextIO
+from typing import NamedTuple
 
+from rtmpd import showing
 from rtmpd.address import Address
 from rtmpd.config import Config
-from rtmpd.control.credentials import KEY_PARAMETER
+from rtmpd.control import portrait
+from rtmpd.control.callbacks_office import CallbacksOffice
 from rtmpd.control.hooks import Hooks
 from rtmpd.control.limits import RegistryCounts
+from rtmpd.control.meter import Meter
+from rtmpd.control.models import Draining, Reloaded
+from rtmpd.control.operations_office import Around, OperationsOffice
 from rtmpd.control.policy import ConfiguredPolicy
+from rtmpd.control.streams import Measures
+from rtmpd.control.urls import reachable
 from rtmpd.errors import ConfigError, StartError, StoreError
 from rtmpd.live.log import Retention
 from rtmpd.live.registry import Registry
@@ -37,7 +45,9 @@ from rtmpd.net.poller import Poller
 from rtmpd.net.services import Services
 from rtmpd.net.tasks import Tasks
 from rtmpd.session.limits import Limits
+from rtmpd.start import load_certificate, lock, raise_descriptor_limit
 from rtmpd.store.database import Database
+from rtmpd.web.site import Site
 from rtmpd.workers.recorder import Recorder
 from rtmpd.workers.recording_office import RecordingOffice
 
@@ -45,16 +55,19 @@ _TICK_S = 1.0
 _PLAYERS_LEAVE_S = 1.0
 """At shutdown: for players to read that their stream has ended."""
 _RECORDINGS_CLOSE_S = 10.0
+_CALLBACKS_LEAVE_S = 3.0
+"""At shutdown: for callbacks that are due to be tried once; the next server goes on with the rest."""
+_PUSHES_CLOSE_S = 3.0
 _DESCRIPTORS_OF_OUR_OWN = 64
-"""Listening sockets, database, log, worker sockets and feeds; the rest may be clients."""
+"""Listening sockets, database, log, worker sockets and feeds."""
+_HTTP_SHARE = 8
+"""Of the other descriptors, so many-th part is for HTTP: its clients, hooks and callbacks. The rest may be clients of RTMP."""
 _SAME_SIGNAL_S = 1.0
-_DEMO_RESTART_S = 2.0
 _GC_THRESHOLDS = (50_000, 20, 50)
 """A log entry for each message would have the collector run 20 times a second with the defaults, and find nothing."""
-_LOOPBACK_OF = {"": "127.0.0.1", "0.0.0.0": "127.0.0.1", "::": "::1"}  # noqa: S104 - looked up, not listened on
-_LOCK_NAME = "rtmpd.lock"
-_RESTART_KEYS = ("rtmp", "data", "limits", "log", "fanout", "players", "workers")
+_RESTART_KEYS = ("rtmp", "control", "data", "limits", "log", "fanout", "players", "workers")
 _DATABASE_NAME = "rtmpd.db"
+_DEMO = "live/demo"
 
 
 def run(config: Config, *, demo: bool = False, reload: Callable[[], Config]) -> None:
@@ -82,6 +95,15 @@ class _Bound(NamedTuple):
     tls: bool
 
 
+class _Offices(NamedTuple):
+    """What works beside the connections, in the order in which it begins."""
+
+    callbacks: CallbacksOffice
+    recording: RecordingOffice
+    operations: OperationsOffice
+    site: Site
+
+
 class Server:
     """One rtmpd."""
 
@@ -98,6 +120,7 @@ class Server:
         self._log = get_logger()
         self._stop = asyncio.Event()
         self._stop_asked_s = 0.0
+        self._drain_until_s: float | None = None
         self._registry = Registry(Retention(config.log.gop_s, config.log.gop_bytes))
         hooks = Hooks(key_bytes=config.limits.key_bytes)
         self._policy = ConfiguredPolicy(config.apps, RegistryCounts(self._registry), hooks)
@@ -117,23 +140,24 @@ class Server:
         async with AsyncExitStack() as stack:
             descriptors = raise_descriptor_limit()
             directory = self._config.data.directory.absolute()
-            stack.enter_context(_lock(directory))
+            stack.enter_context(lock(directory))
             services = self._services(stack)
             bound = self._bind(stack)
-            office = await self._office(stack, services, directory)
-            recorder = office.recorder
-            services.registry.observers.append(recorder)
-            self._handle_signals(services.loop, office)
-            # Not before recording is ready: encoders that reconnect come at once, and their streams would be missed.
+            http = listen(*self._config.http.listen)
+            meter = Meter(services.registry, services.connections)
+            self._offices = await self._open(stack, services, directory, bound[0].address, http, meter)
+            self._handle_signals(services.loop)
+            # Not before everything else is ready: encoders that reconnect come at once, and their streams would be missed.
             opened = self._accept(stack, services, bound, descriptors)
-            self._announce(services, opened, descriptors)
-            showing = services.tasks.supervise(self._run_demo(opened[0]), "demo") if demo else None
-            services.tasks.supervise(self._tick(services), "tick")
+            api = self._config.http.listen._replace(port=http[0].getsockname()[1])
+            self._announce(services, opened, api, descriptors)
+            showing = self._show(services, opened[0], api) if demo else None
+            services.tasks.supervise(self._tick(services, meter), "tick")
             await self._stop.wait()
             self._log.info("stopping")
             if showing is not None:  # first, or it would see its stream end and try again
                 showing.cancel()
-            await self._wind_up(services, recorder)
+            await self._wind_up(services, self._offices.recording.recorder)
         self._log.info("stopped")
 
     def _services(self, stack: AsyncExitStack) -> Services:
@@ -142,9 +166,9 @@ class Server:
         slice_s = config.fanout.slice_ms / 1000
         poller = Poller(loop, slice_s)
         stack.callback(poller.close)
-        stack.push_async_callback(self._policy.close)
         tasks = Tasks(self._on_task_failure)
         stack.push_async_callback(tasks.cancel)
+        stack.push_async_callback(self._policy.close)
         return Services(
             loop=loop,
             poller=poller,
@@ -159,24 +183,59 @@ class Server:
             log=self._log,
         )
 
-    async def _office(self, stack: AsyncExitStack, services: Services, directory: Path) -> RecordingOffice:
+    async def _open(
+        self,
+        stack: AsyncExitStack,
+        services: Services,
+        directory: Path,
+        rtmp: Address,
+        http: list[socket.socket],
+        meter: Meter,
+    ) -> _Offices:
+        """Open everything beside the connections; the stack closes it in the opposite order."""
+        config, recordings = self._config, directory / "recordings"
+        for each in http:
+            stack.callback(each.close)
         try:
             database = await Database.open(directory / _DATABASE_NAME)
             stack.push_async_callback(database.close)
-            office = RecordingOffice(
-                self._config,
-                directory / "recordings",
+            callbacks = CallbacksOffice(config, database, services, rtmp, socket.gethostname())
+            stack.push_async_callback(callbacks.close, _CALLBACKS_LEAVE_S)
+            await callbacks.open()
+            recording = RecordingOffice(
+                config,
+                recordings,
                 database,
                 fanout=services.fanout,
                 poller=services.poller,
                 tasks=services.tasks,
                 log=self._log,
             )
-            stack.push_async_callback(office.close)
-            await office.open()
+            stack.push_async_callback(recording.close)
+            await recording.open()
         except StoreError as error:
             raise StartError(f"cannot use the index of recordings: {error}") from error
-        return office
+        services.registry.observers.append(recording.recorder)
+        operations = OperationsOffice(
+            config,
+            Around(
+                services,
+                database,
+                recording.recorder,
+                recordings,
+                rtmp,
+                Measures(portrait.tracks_of, meter.bits_per_s),
+                wake=callbacks.delivery.wake,
+                drain=functools.partial(self._drain, services),
+                reload=self._reload_now,
+            ),
+        )
+        stack.push_async_callback(operations.close, _PUSHES_CLOSE_S)
+        await operations.open()
+        site = Site(operations.operations, config, self._log, http)
+        stack.push_async_callback(site.close)
+        await site.start()
+        return _Offices(callbacks, recording, operations, site)
 
     def _bind(self, stack: AsyncExitStack) -> list[_Bound]:
         """Open every configured address, RTMP first; nobody is answered yet."""
@@ -193,7 +252,7 @@ class Server:
     ) -> list[Address]:
         """Begin to answer; what is returned, RTMP first, has the ports that the system chose."""
         limits = self._config.limits
-        room = max(descriptors - _DESCRIPTORS_OF_OUR_OWN, 1)
+        room = _room(descriptors)
         admission = Admission(min(limits.connections or room, room), limits.handshaking, limits.handshaking_per_address)
         for _, sockets, tls in bound:
             for listening in sockets:
@@ -205,7 +264,7 @@ class Server:
     def _addresses(self) -> list[tuple[Address, bool]]:
         addresses = [(self._config.rtmp.listen, False)]
         if self._config.rtmps.listen is not None:
-            self._tls = _load_certificate(self._config)
+            self._tls = load_certificate(self._config)
             addresses.append((self._config.rtmps.listen, True))
         return addresses
 
@@ -213,10 +272,10 @@ class Server:
         assert self._tls is not None
         return self._tls
 
-    def _handle_signals(self, loop: asyncio.AbstractEventLoop, office: RecordingOffice) -> None:
+    def _handle_signals(self, loop: asyncio.AbstractEventLoop) -> None:
         for number in (signal.SIGTERM, signal.SIGINT):
             loop.add_signal_handler(number, self._on_stop_signal)
-        loop.add_signal_handler(signal.SIGHUP, self._on_reload_signal, office)
+        loop.add_signal_handler(signal.SIGHUP, self._on_reload_signal)
 
     def _on_stop_signal(self) -> None:
         """Stop; asked again, do not wait. `make run` passes a terminal's signal on, so the second may be the first."""
@@ -227,65 +286,92 @@ class Server:
         elif now - self._stop_asked_s > _SAME_SIGNAL_S:
             os._exit(1)
 
-    def _on_reload_signal(self, office: RecordingOffice) -> None:
+    def _on_reload_signal(self) -> None:
         try:
-            config = self._reload()
-            tls = _load_certificate(config) if self._tls is not None else None
+            self._take_configuration()
         except (ConfigError, StartError) as error:
             self._log.error("configuration not reloaded", reason=str(error))
-            return
+
+    async def _reload_now(self) -> Reloaded:
+        return Reloaded(needs_restart=self._take_configuration())
+
+    def _take_configuration(self) -> list[str]:
+        """Read the configuration again and use it; returns the tables that are taken up at the next start only."""
+        config = self._reload()
+        tls = load_certificate(config) if self._tls is not None else None
         self._policy.apps = config.apps
-        office.reload(config)
+        for office in self._offices:
+            office.reload(config)
         self._tls = tls
         waiting = [key for key in _RESTART_KEYS if getattr(config, key) != getattr(self._config, key)]
+        if config.http.listen != self._config.http.listen:
+            waiting.append("http")
         self._config = config
         self._log.info("configuration reloaded", needs_restart=waiting)
+        return waiting
+
+    def _drain(self, services: Services, timeout_s: float) -> Draining:
+        """Admit nobody any more; the server stops when everybody has gone, or in so many seconds."""
+        already = self._drain_until_s is not None
+        now = services.loop.time()
+        if self._drain_until_s is None or now + timeout_s < self._drain_until_s:
+            self._drain_until_s = now + timeout_s
+        roles = [each.role for each in services.connections]
+        if not already:
+            self._log.info("draining", publishers=roles.count("publish"), players=roles.count("play"))
+            self._admit_nobody()
+        return Draining(
+            already=already,
+            publishers=roles.count("publish"),
+            players=roles.count("play"),
+            deadline=time.time() + self._drain_until_s - now,
+        )
+
+    def _admit_nobody(self) -> None:
+        for listener in self._listeners:
+            listener.close()
+        self._policy.stop()
 
     def _on_task_failure(self, error: BaseException) -> None:
         self._log.error("internal error", exc_info=error)
 
-    def _announce(self, services: Services, opened: list[Address], descriptors: int) -> None:
+    def _announce(self, services: Services, opened: list[Address], api: Address, descriptors: int) -> None:
         limits = services.limits
         kept = self._config.log.gop_bytes
         self._log.info(
             "serving",
             rtmp=str(opened[0]),
             rtmps=str(opened[1]) if len(opened) > 1 else None,
+            http=str(api),
+            control=str(self._offices.site.control),
             data=str(self._config.data.directory.absolute()),
-            connections=max(descriptors - _DESCRIPTORS_OF_OUR_OWN, 1),
+            connections=_room(descriptors),
             bytes_per_stream=2 * (kept + limits.message_bytes),
             bytes_per_publisher=limits.incomplete_bytes + limits.output_bytes,
         )
 
-    async def _tick(self, services: Services) -> None:
+    async def _tick(self, services: Services, meter: Meter) -> None:
         """What needs no better clock than a second."""
         while True:
             await asyncio.sleep(_TICK_S)
             now = services.loop.time()
             services.registry.end_overdue(now)
             services.fanout.cut_off_stalled(now)
+            meter.sample(now)
+            for excess in meter.over_limit(self._config.apps):
+                excess.publication.evict(excess.reason)
+            self._offices.callbacks.tick(now)
+            self._offices.operations.tick(time.time())
+            if self._drain_until_s is not None and (now >= self._drain_until_s or not services.connections):
+                self._stop.set()
 
-    async def _run_demo(self, listens: Address) -> None:
-        url = f"rtmp://{_reachable(listens)}/live/demo"
-        _print_demo(url, sys.stdout)
-        keys = self._config.apps["live"].publish_key
-        target = f"{url}?{KEY_PARAMETER}={keys[0]}" if keys else url
-        command = (sys.executable, "-m", "rtmpd.demo", "--parent", str(os.getpid()), target)
-        while True:
-            process = await asyncio.create_subprocess_exec(*command, stdin=asyncio.subprocess.DEVNULL)
-            try:
-                code = await process.wait()
-            except asyncio.CancelledError:
-                process.terminate()
-                await process.wait()
-                raise
-            self._log.warning("the demo's publisher ended", exit_code=code)
-            await asyncio.sleep(_DEMO_RESTART_S)
+    def _show(self, services: Services, rtmp: Address, api: Address) -> asyncio.Task[None]:
+        url = f"rtmp://{reachable(rtmp)}/{_DEMO}"
+        showing.tell(url, f"http://{reachable(api)}", sys.stdout)
+        return services.tasks.supervise(showing.publish(url, self._config.apps["live"], self._log), "demo")
 
     async def _wind_up(self, services: Services, recorder: Recorder) -> None:
-        for listener in self._listeners:
-            listener.close()
-        self._policy.stop()
+        self._admit_nobody()
         services.registry.end_all("server stops")
         await recorder.close(_RECORDINGS_CLOSE_S)
         deadline = services.loop.time() + _PLAYERS_LEAVE_S
@@ -297,54 +383,7 @@ class Server:
             connection.evict("server stops")
 
 
-def raise_descriptor_limit() -> int:
-    """
-    Raise the soft limit of open files to the hard one.
-
-    Returns:
-        The limit in force.
-    """
-    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
-    try:
-        resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
-    except (ValueError, OSError):  # a hard limit that is "unlimited" may be more than the system allows
-        return soft
-    return hard
-
-
-def _reachable(address: Address) -> Address:
-    """Name an address that a client on this machine can connect to."""
-    return address._replace(host=_LOOPBACK_OF.get(address.host, address.host))
-
-
-def _load_certificate(config: Config) -> ssl.SSLContext:
-    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-    cert, key = config.rtmps.cert, config.rtmps.key
-    assert cert is not None
-    try:
-        context.load_cert_chain(cert, key)
-    except (ssl.SSLError, OSError) as error:
-        raise StartError(f"cannot use the certificate {cert} with the key {key}: {error}") from error
-    return context
-
-
-def _lock(directory: Path) -> TextIO:
-    """Take the data directory for this server alone, for as long as the returned file is open."""
-    try:
-        directory.mkdir(parents=True, exist_ok=True)
-        lock = (directory / _LOCK_NAME).open("w")
-    except OSError as error:
-        raise StartError(f"cannot use the data directory {directory}: {error.strerror}") from error
-    try:
-        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except OSError:
-        lock.close()
-        raise StartError(f"the data directory {directory} is in use by another rtmpd") from None
-    return lock
-
-
-def _print_demo(url: str, out: TextIO) -> None:
-    """Tell a newcomer what to do next."""
-    out.write(f"\n  A test stream is live. Watch it:\n\n      ffplay {url}\n      vlc {url}\n\n")
-    out.write(f"  Publish your own:\n\n      ffmpeg -re -i FILE -c copy -f flv {url.rpartition('/')[0]}/mystream\n\n")
-    out.flush()
+def _room(descriptors: int) -> int:
+    """How many RTMP connections there can be."""
+    others = descriptors - _DESCRIPTORS_OF_OUR_OWN
+    return max(others - others // _HTTP_SHARE, 1)

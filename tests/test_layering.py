@@ -64,6 +64,8 @@ LEAVES = {
     "rtmpd.ctl_tables": {"logs"},
     "rtmpd.demo": {"logs"},
     "rtmpd.repairs": {"logs", "muxers"},
+    "rtmpd.start": {"errors", "config"},
+    "rtmpd.showing": {"logs", "config", "control"},
     "rtmpd.callback_receiver": {"errors", "logs"},
 }
 """Modules beside the folders that may import little; `server`, `cli` and `__main__` put all together."""

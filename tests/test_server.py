@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import os
-import resource
 import signal
 import socket
 
@@ -14,7 +13,7 @@ import trustme
 
 from rtmpd.config_file import validate
 from rtmpd.errors import ConfigError, StartError
-from rtmpd.server import Server, raise_descriptor_limit
+from rtmpd.server import Server
 from tests.helpers.rig import Client
 
 
@@ -34,7 +33,13 @@ def lines():
 
 
 def config(tmp_path, **document):
-    return validate({"rtmp": {"listen": "127.0.0.1:0"}, "data": {"directory": str(tmp_path)}} | document)
+    tables = {
+        "rtmp": {"listen": "127.0.0.1:0"},
+        "http": {"listen": "127.0.0.1:0"},
+        "control": {"socket": f"/tmp/rtmpd-test-{os.getpid()}.sock"},  # tmp_path is too long a name for a socket
+        "data": {"directory": str(tmp_path)},
+    }
+    return validate(tables | document)
 
 
 class Running:
@@ -144,13 +149,3 @@ async def test_stop_tells_players_and_closes_every_connection_with_a_line(tmp_pa
     client.close()
 
     assert "server stops" in [line["reason"] for line in lines if line["event"] == "closed"]
-
-
-def test_descriptor_limit_is_raised_to_the_hard_one():
-    before = resource.getrlimit(resource.RLIMIT_NOFILE)
-    resource.setrlimit(resource.RLIMIT_NOFILE, (256, before[1]))
-    try:
-        assert raise_descriptor_limit() == before[1]
-        assert resource.getrlimit(resource.RLIMIT_NOFILE)[0] == before[1]
-    finally:
-        resource.setrlimit(resource.RLIMIT_NOFILE, before)

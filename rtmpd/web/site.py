@@ -7,6 +7,7 @@ import importlib.metadata
 import logging
 import socket
 from collections.abc import Sequence
+from pathlib import Path
 
 from aiohttp import web
 from aiohttp.http import HttpProcessingError
@@ -82,6 +83,11 @@ class Site:
         loop = asyncio.get_running_loop()
         for each in self._listening:
             self._servers.append(await loop.create_server(self._connections, sock=each))
+
+    @property
+    def control(self) -> Path:
+        """The control socket's path."""
+        return path_of(self._config)
 
     def reload(self, config: Config) -> None:
         """

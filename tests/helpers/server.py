@@ -8,10 +8,12 @@ import signal
 import socket
 import ssl
 import sys
+import tempfile
 from collections.abc import Sequence
 from pathlib import Path
 from typing import NamedTuple
 
+from tests.helpers.api import Api
 from tests.helpers.processes import PATIENCE_S, Program, wait_until
 
 _KEYS = {"timestamp", "level", "event"}
@@ -74,14 +76,20 @@ class Server(Program):
         self.allowed_errors: set[str] = set()
         """Events of level error that the test provokes."""
         self._port = self._tls_port = 0
-        listen = [] if "--rtmp" in arguments else ["--rtmp", "127.0.0.1:0"]
+        self.http_address = ("127.0.0.1", 0)
+        """Where HTTP is accepted."""
+        listen = [option for each in ("--rtmp", "--http") if each not in arguments for option in (each, "127.0.0.1:0")]
+        # A socket's path may have 107 bytes, which a test's own directory can exceed.
+        self._short = tempfile.TemporaryDirectory(prefix="rtmpd-")
+        self.control = Path(self._short.name) / "sock"
         command = [sys.executable, "-m", "rtmpd", verb, "--config", self.config, "--data", self.data]
-        super().__init__([*command, *listen, *arguments])
+        super().__init__([*command, "--control", self.control, *listen, *arguments])
 
     def __enter__(self):
         try:
             line = self.wait_for("serving")
             self._port, self._tls_port = _port(line["rtmp"]), _port(line["rtmps"])
+            self.http_address = ("127.0.0.1", _port(line["http"]))
         except BaseException:
             self.kill()
             raise
@@ -96,6 +104,12 @@ class Server(Program):
                 failure.add_note(self.report())
                 raise
         super().__exit__(kind, error, traceback)
+        self._short.cleanup()
+
+    @property
+    def api(self) -> Api:
+        """The control API, by the control socket."""
+        return Api(self.control)
 
     @property
     def address(self) -> tuple[str, int]:

@@ -1,0 +1,75 @@
+"""What a server takes hold of before it serves: descriptors, its data directory, its certificate."""
+
+from __future__ import annotations
+
+import fcntl
+import resource
+import ssl
+from pathlib import Path
+from typing import TextIO
+
+from rtmpd.config import Config
+from rtmpd.errors import StartError
+
+_LOCK_NAME = "rtmpd.lock"
+
+
+def raise_descriptor_limit() -> int:
+    """
+    Raise the soft limit of open files to the hard one.
+
+    Returns:
+        The limit in force.
+    """
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    try:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
+    except (ValueError, OSError):  # a hard limit that is "unlimited" may be more than the system allows
+        return soft
+    return hard
+
+
+def load_certificate(config: Config) -> ssl.SSLContext:
+    """
+    Read the certificate for RTMPS.
+
+    Args:
+        config: names it.
+
+    Raises:
+        StartError: it cannot be used.
+    """
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    cert, key = config.rtmps.cert, config.rtmps.key
+    assert cert is not None
+    try:
+        context.load_cert_chain(cert, key)
+    except (ssl.SSLError, OSError) as error:
+        raise StartError(f"cannot use the certificate {cert} with the key {key}: {error}") from error
+    return context
+
+
+def lock(directory: Path) -> TextIO:
+    """
+    Take the data directory for this server alone.
+
+    Args:
+        directory: made if it is missing.
+
+    Returns:
+        A file: the directory is taken for as long as it is open.
+
+    Raises:
+        StartError: it cannot be used, or another server has it.
+    """
+    try:
+        directory.mkdir(parents=True, exist_ok=True)
+        held = (directory / _LOCK_NAME).open("w")
+    except OSError as error:
+        raise StartError(f"cannot use the data directory {directory}: {error.strerror}") from error
+    try:
+        fcntl.flock(held, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except OSError:
+        held.close()
+        raise StartError(f"the data directory {directory} is in use by another rtmpd") from None
+    return held
