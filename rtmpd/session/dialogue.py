@@ -1,11 +1,14 @@
 """
 The state of one connection between messages: what was said, what is to be answered, what is to be reported.
 
-`Dialogue` holds it and offers the few verbs that answers are made of. What each message does stands in `exchange`,
-what each command does in `connection_commands` and `stream_commands`, and what is legal in `states`.
+`Dialogue` holds it and offers the few verbs that answers are made of; the client's is `client_dialogue`. What each
+message does stands in `exchange`, what each command does in `connection_commands` and `stream_commands` (as a client:
+`client_commands`), and what is legal in `states`.
 """
 
 from __future__ import annotations
+
+from typing import ClassVar
 
 from rtmpd.errors import LimitExceeded, OutOfOrder
 from rtmpd.session.events import Event, PlayEnded, PublishEnded
@@ -27,7 +30,7 @@ from rtmpd.wire.messages import Message, encode_set_chunk_size
 
 PLAYER_MESSAGE_STREAM_ID = 1
 """Of every stream that plays: the bytes of the log, which all players share, carry it."""
-NOT_PUBLISHING = -1
+NOT_RECEIVING = -1
 """In place of a message stream id; no message has it."""
 
 
@@ -47,6 +50,11 @@ class NetStream:
 class Dialogue:
     """What the messages of one connection have led to."""
 
+    receiving_state: ClassVar[StreamState] = StreamState.PUBLISHING
+    """Of a message stream whose media are reported."""
+    void_data: ClassVar[tuple[bytes, ...]] = ()
+    """How data messages begin that are not the stream's, and so are not reported."""
+
     __slots__ = (
         "_command_tokens",
         "_data_tokens",
@@ -62,7 +70,7 @@ class Dialogue:
         "limits",
         "name",
         "out",
-        "publishing_id",
+        "receiving_id",
         "role",
         "since",
         "state",
@@ -96,8 +104,8 @@ class Dialogue:
         self.name: StreamName | None = None
         """Of the last request."""
         self.streams: dict[int, NetStream] = {}
-        self.publishing_id = NOT_PUBLISHING
-        """A message stream that publishes; the media of others, if there are any, take a slower path."""
+        self.receiving_id = NOT_RECEIVING
+        """A message stream whose media are reported; those of others, if there are any, take a slower path."""
         self.unpublish_announced = False
         """FCUnpublish was received: should the connection end now, the publisher meant to."""
         self.window = WINDOW_BYTES
@@ -173,8 +181,8 @@ class Dialogue:
         stream.state = following_stream(stream.state, command)
         if was_active and stream.state not in ACTIVE_STATES:
             self.since = now
-        publishing = (s.id for s in self.streams.values() if s.state is StreamState.PUBLISHING)
-        self.publishing_id = next(publishing, NOT_PUBLISHING)
+        receiving = (s.id for s in self.streams.values() if s.state is self.receiving_state)
+        self.receiving_id = next(receiving, NOT_RECEIVING)
 
     def report_end(self, stream: NetStream, *, clean: bool, reason: str) -> None:
         """Report that what a stream was used for is over, before its state changes."""
@@ -188,7 +196,7 @@ class Dialogue:
         for stream in self.streams.values():
             self.report_end(stream, clean=self.unpublish_announced, reason=reason)
         self.streams.clear()
-        self.publishing_id = NOT_PUBLISHING
+        self.receiving_id = NOT_RECEIVING
         self.enter("terminate", now)
 
     def count_command(self, now: float) -> None:

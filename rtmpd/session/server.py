@@ -1,52 +1,22 @@
 """
 The server's side of one RTMP connection, without I/O: bytes and the time in, events and bytes out.
 
-The owner calls, in this order after each thing that happened: `receive_data` (or `receive_eof`, or `handle_timer`),
-then acts on the events, then writes `data_to_send()`, then sets its timer to `next_deadline()`. After `Terminated` it
-writes what there is, as far as the socket takes it, and closes.
-
-A peer's mistake never raises: it is caught here, in one place, and becomes `Terminated`. A wrong call by the owner is a
-UsageError. Anything else that is raised is a bug of ours.
-
-What is reported depends on the bytes and the time of their arrival, not on how they were split.
+How an owner uses it stands in `base`. It asks (`PublishRequested`), the owner answers when it can.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from typing import NamedTuple
 
-from rtmpd.errors import (
-    AmfError,
-    ChunkError,
-    HandshakeError,
-    LimitExceeded,
-    MessageError,
-    OutOfOrder,
-    PeerError,
-    PeerTimeout,
-    Refused,
-)
-from rtmpd.session import exchange, stream_commands
-from rtmpd.session.dialogue import NOT_PUBLISHING, Dialogue
-from rtmpd.session.events import Event, MediaRun, Terminated
-from rtmpd.session.limits import Limits, body_limits
+from rtmpd.errors import PeerTimeout, Refused
+from rtmpd.session import server_commands, stream_commands
+from rtmpd.session.base import Session
+from rtmpd.session.dialogue import NOT_RECEIVING, Dialogue
+from rtmpd.session.events import Event
+from rtmpd.session.limits import Limits
 from rtmpd.session.states import PLAY_STATES, ConnectionState
-from rtmpd.wire.chunk_reader import ChunkReader
 from rtmpd.wire.handshake import ServerHandshake
-from rtmpd.wire.messages import AUDIO, VIDEO, Message, encode_acknowledgement
-
-_EVIDENCE_BYTES = 16
-
-_LAYERS = {
-    HandshakeError: "handshake",
-    ChunkError: "chunk",
-    AmfError: "AMF",
-    MessageError: "message",
-    LimitExceeded: "limit",
-    OutOfOrder: "order",
-    PeerTimeout: "timeout",
-}
+from rtmpd.wire.messages import Message
 
 _WAITS = {
     ConnectionState.HANDSHAKE: ("handshake_s", "no handshake"),
@@ -55,11 +25,6 @@ _WAITS = {
     ConnectionState.LINGERING: ("linger_s", ""),
 }
 """What a peer is given time for when it neither publishes nor plays: the limit's field, and what was missing then."""
-
-_TOO_EARLY = {
-    ConnectionState.HANDSHAKE: " before the end of the handshake",
-    ConnectionState.UNCONNECTED: " before connect",
-}
 
 
 class Description(NamedTuple):
@@ -72,10 +37,10 @@ class Description(NamedTuple):
     bytes_received: int
 
 
-class ServerSession:
-    """One connection's protocol, from the first byte to the last."""
+class ServerSession(Session[Dialogue]):
+    """The protocol of one accepted connection, from the first byte to the last."""
 
-    __slots__ = ("_bytes_received", "_dialogue", "_handshake", "_limits", "_reader", "_received_at")
+    __slots__ = ()
 
     def __init__(self, limits: Limits, random_bytes: bytes, now: float) -> None:
         """
@@ -86,103 +51,18 @@ class ServerSession:
             random_bytes: 1528 bytes for the handshake.
             now: the time in seconds, of any epoch that does not jump.
         """
-        self._limits = limits
-        self._dialogue = Dialogue(limits, now)
-        self._handshake: ServerHandshake | None = ServerHandshake(random_bytes, int(now * 1000))
-        self._reader: ChunkReader | None = None
-        self._received_at = now
-        self._bytes_received = 0
-
-    def receive_data(self, data: bytes | bytearray | memoryview, now: float) -> Sequence[Event]:
-        """
-        Take in what the peer sent.
-
-        Args:
-            data: any number of bytes; may be overwritten afterwards.
-            now: the time in seconds.
-
-        Returns:
-            What it led to, in order. Nothing after a Terminated that was reported before.
-        """
-        self._received_at = now
-        self._bytes_received += len(data)
-        reader = self._reader
-        if reader is None:
-            return self._receive_without_chunks(data, now)
-        messages = MediaRun()
-        try:
-            reader.feed(data, messages)
-        except PeerError as error:
-            return self._handle(messages, now, error, data)
-        dialogue = self._dialogue
-        publishing_id = dialogue.publishing_id
-        for message in messages:
-            # By position: names of a tuple's fields cost twice as much.
-            if message[2] != publishing_id or (message[0] != VIDEO and message[0] != AUDIO):
-                return self._handle(messages, now)
-        if self._bytes_received - dialogue.acknowledged >= dialogue.window:
-            self._acknowledge()
-        return messages
-
-    def receive_eof(self, now: float, reason: str = "peer closed") -> list[Event]:
-        """
-        Take note that nothing more will come from the peer.
-
-        Args:
-            now: the time in seconds.
-            reason: for the log; another one when the connection broke.
-
-        Returns:
-            The ends of its streams, and Terminated, unless that was reported before.
-        """
-        dialogue = self._dialogue
-        return self._terminate(dialogue.closing_reason or reason + _TOO_EARLY.get(dialogue.state, ""), now)
-
-    def data_to_send(self) -> bytes:
-        """
-        Take what is to be written: whole messages, so that others may be written before and after.
-
-        Take it only when all that was taken before is written. What stays here is bounded: a peer that asks and does
-        not read is let go.
-        """
-        dialogue = self._dialogue
-        data = dialogue.out
-        dialogue.out = b""
-        return data
+        super().__init__(limits, Dialogue(limits, now), ServerHandshake(random_bytes, int(now * 1000)), now)
 
     def next_deadline(self) -> float | None:
         """Say at which time, in seconds, `handle_timer` wants to be called; None for never. May change with each call."""
         dialogue = self._dialogue
-        if dialogue.publishing_id != NOT_PUBLISHING:
+        if dialogue.receiving_id != NOT_RECEIVING:
             return self._received_at + self._limits.publisher_idle_s
         wait = _WAITS.get(dialogue.state)
         if wait is None or dialogue.has_active_stream:
             return None
         seconds: float = getattr(self._limits, wait[0])
         return dialogue.since + seconds
-
-    def handle_timer(self, now: float) -> list[Event]:
-        """
-        Look whether a deadline has passed.
-
-        Args:
-            now: the time in seconds; too early is harmless.
-
-        Returns:
-            Terminated, after the ends of the streams, if it has.
-        """
-        deadline = self.next_deadline()
-        if deadline is None or now < deadline:
-            return []
-        dialogue = self._dialogue
-        if dialogue.state is ConnectionState.LINGERING:
-            return self._terminate(dialogue.closing_reason, now)
-        if dialogue.publishing_id != NOT_PUBLISHING:
-            error = PeerTimeout(f"nothing from the publisher for {self._limits.publisher_idle_s:g} s")
-        else:
-            field, missing = _WAITS[dialogue.state]
-            error = PeerTimeout(f"{missing} within {getattr(self._limits, field):g} s")
-        return self._fail(error, now)
 
     def accept_publish(self, message_stream_id: int, now: float) -> None:
         """
@@ -273,91 +153,26 @@ class ServerSession:
         stream_commands.refuse(self._dialogue, message_stream_id, verb, refused, now)
         self._stop_reading_if_over()
 
-    def _receive_without_chunks(self, data: bytes | bytearray | memoryview, now: float) -> Sequence[Event]:
-        """Shake hands, or overhear what comes behind the last word."""
-        handshake = self._handshake
-        if handshake is None:
-            return []
+    def _expire(self, now: float) -> list[Event]:
         dialogue = self._dialogue
-        try:
-            dialogue.out += handshake.feed(data)
-        except PeerError as error:
-            return self._fail(error, now, data)
-        if not handshake.done:
-            return []
-        remainder = handshake.remainder
-        self._handshake = None
-        dialogue.enter("handshake", now)
+        if dialogue.state is ConnectionState.LINGERING:
+            return self._terminate(dialogue.closing_reason, now)
+        if dialogue.receiving_id != NOT_RECEIVING:
+            error = PeerTimeout(f"nothing from the publisher for {self._limits.publisher_idle_s:g} s")
+        else:
+            field, missing = _WAITS[dialogue.state]
+            error = PeerTimeout(f"{missing} within {getattr(self._limits, field):g} s")
+        return self._fail(error, now)
+
+    def _obey(self, message: Message, now: float) -> None:
+        server_commands.obey(self._dialogue, message, now)
+
+    @property
+    def _most_incomplete_bytes(self) -> int:
+        """More is for those who were let publish: a player may stay for ever without a word."""
         limits = self._limits
-        self._reader = ChunkReader(
-            body_limits=body_limits(limits),
-            max_chunk_streams=limits.chunk_streams,
-            # More is for those who were let publish: a player may stay for ever without a word.
-            max_incomplete_bytes=min(limits.incomplete_bytes, max(limits.command_bytes, limits.data_bytes)),
-            offset=self._bytes_received - len(remainder),
-        )
-        self._bytes_received -= len(remainder)
-        return self.receive_data(remainder, now) if remainder else []
+        return min(limits.incomplete_bytes, max(limits.command_bytes, limits.data_bytes))
 
-    def _handle(
-        self,
-        messages: list[Message],
-        now: float,
-        fault: PeerError | None = None,
-        data: bytes | bytearray | memoryview = b"",
-    ) -> list[Event]:
-        """
-        Take messages in, and then the fault that the bytes behind them had.
-
-        A message that ends the conversation hides everything behind it, as it would had that come later.
-        """
-        dialogue = self._dialogue
-        try:
-            for message in messages:
-                exchange.handle(dialogue, message, now)
-                if self._stop_reading_if_over():
-                    return self._take_events()
-            if len(dialogue.out) > self._limits.output_bytes:
-                raise LimitExceeded(f"more than {self._limits.output_bytes} bytes of answers were not read")
-        except PeerError as error:
-            return self._fail(error, now)
-        if fault is not None:
-            return self._fail(fault, now, data)
-        if self._bytes_received - dialogue.acknowledged >= dialogue.window:
-            self._acknowledge()
-        return self._take_events()
-
-    def _acknowledge(self) -> None:
-        self._dialogue.acknowledged = self._bytes_received
-        self._dialogue.send(encode_acknowledgement(self._bytes_received))
-
-    def _fail(self, error: PeerError, now: float, data: bytes | bytearray | memoryview = b"") -> list[Event]:
-        evidence = ""
-        if error.offset is not None:
-            start = max(0, error.offset - (self._bytes_received - len(data)))
-            evidence = bytes(data[start : start + _EVIDENCE_BYTES]).hex(" ")
-        layer = _LAYERS.get(type(error), "protocol")
-        return self._terminate(f"{layer}: {error}", now, error.offset, evidence)
-
-    def _terminate(self, reason: str, now: float, offset: int | None = None, evidence: str = "") -> list[Event]:
-        dialogue = self._dialogue
-        if dialogue.state is not ConnectionState.TERMINATED:
+    def _stop_reading_if_over(self) -> None:
+        if self._dialogue.state is ConnectionState.LINGERING:
             self._stop_reading()
-            dialogue.terminate(reason, now)
-            dialogue.events.append(Terminated(reason, offset, evidence))
-        return self._take_events()
-
-    def _stop_reading_if_over(self) -> bool:
-        if self._dialogue.state is not ConnectionState.LINGERING:
-            return False
-        self._stop_reading()
-        return True
-
-    def _stop_reading(self) -> None:
-        self._handshake = None
-        self._reader = None
-
-    def _take_events(self) -> list[Event]:
-        events = self._dialogue.events
-        self._dialogue.events = []
-        return events

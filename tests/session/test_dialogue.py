@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from rtmpd.errors import LimitExceeded, OutOfOrder
-from rtmpd.session.dialogue import NOT_PUBLISHING, Dialogue, NetStream
+from rtmpd.session.dialogue import NOT_RECEIVING, Dialogue, NetStream
 from rtmpd.session.limits import Limits
 from rtmpd.session.replies import result
 from rtmpd.session.states import ConnectionState
@@ -57,11 +57,11 @@ def test_the_wait_for_a_command_begins_anew_when_a_stream_has_ended(dialogue):
 def test_one_publishing_stream_is_known_by_its_number(dialogue):
     first = stream_of(dialogue, 1, "publish", "accept_publish")
     stream_of(dialogue, 2, "publish", "accept_publish")
-    assert dialogue.publishing_id == 1
+    assert dialogue.receiving_id == 1
     dialogue.move(first, "end_publish", 3.0)
-    assert dialogue.publishing_id == 2
+    assert dialogue.receiving_id == 2
     dialogue.terminate("over", 4.0)
-    assert dialogue.publishing_id == NOT_PUBLISHING
+    assert dialogue.receiving_id == NOT_RECEIVING
 
 
 def test_leaving_waits_for_the_other_streams(dialogue):
