@@ -49,11 +49,6 @@ _LAYERS = {
     PeerTimeout: "timeout",
 }
 
-_TOO_EARLY = {
-    ConnectionState.HANDSHAKE: " before the end of the handshake",
-    ConnectionState.UNCONNECTED: " before connect",
-}
-
 _D = TypeVar("_D", bound=Dialogue)
 
 
@@ -122,7 +117,7 @@ class Session(ABC, Generic[_D]):
             The ends of its streams, and Terminated, unless that was reported before.
         """
         dialogue = self._dialogue
-        return self._terminate(dialogue.closing_reason or reason + _TOO_EARLY.get(dialogue.state, ""), now)
+        return self._terminate(dialogue.closing_reason or f"{reason}{self._moment}", now)
 
     def data_to_send(self) -> bytes:
         """
@@ -160,6 +155,11 @@ class Session(ABC, Generic[_D]):
     @abstractmethod
     def _obey(self, message: Message, now: float) -> None:
         """Take in a command, or an answer to one of ours; raises PeerError where the connection must end."""
+
+    @property
+    @abstractmethod
+    def _moment(self) -> str:
+        """Say before what the peer closed, where it had not come so far as to want something; with a space in front."""
 
     @property
     @abstractmethod
@@ -217,10 +217,10 @@ class Session(ABC, Generic[_D]):
             for message in messages:
                 if message.type_id in _COMMANDS:
                     self._obey(message, now)
-                    if dialogue.state is ConnectionState.LINGERING:
-                        return self._conclude(now)
                 else:
                     exchange.handle(dialogue, message, now)
+                if dialogue.state is ConnectionState.LINGERING:
+                    return self._conclude(now)
             if len(dialogue.out) > self._limits.output_bytes:
                 raise LimitExceeded(f"more than {self._limits.output_bytes} bytes of answers were not read")
         except PeerError as error:

@@ -191,6 +191,9 @@ class Dialogue:
         elif stream.state in PLAY_STATES:
             self.events.append(PlayEnded(stream.id))
 
+    def stream_eof(self, now: float) -> None:
+        """Take no note: to a server it means nothing."""
+
     def terminate(self, reason: str, now: float) -> None:
         """End the connection: report the end of every stream, and forget them."""
         for stream in self.streams.values():

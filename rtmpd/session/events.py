@@ -7,6 +7,9 @@ Three promises hold for the owner. `Terminated` comes at most once, and nothing 
 `PublishRequested` is followed by exactly one of: `PublishEnded`, or the owner's own `refuse_publish` or `end_publish`;
 a request that was not decided yet ends in the same way. The same holds for `PlayRequested`, with `PlayEnded`,
 `refuse_play` and `finish_play`.
+
+A session as a client reports `Connected` and what follows `PauseChanged` here. `Publishing` or `Playing` comes at most
+once; `Ended`, `RefusedByServer` and `AuthenticationNeeded` are followed by `Terminated` at once.
 """
 
 from __future__ import annotations
@@ -14,6 +17,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import ClassVar
 
+from rtmpd.session.urls import RtmpUrl
 from rtmpd.wire.messages import Message
 
 
@@ -31,7 +35,7 @@ class Capabilities:
 
 @dataclass(frozen=True, slots=True)
 class Connected:
-    """Is reported when connect was answered with success."""
+    """Is reported when connect was answered with success; as a client: by the server."""
 
     message_stream_id: ClassVar[int] = 0
     app: str
@@ -40,7 +44,7 @@ class Connected:
     tc_url: str
     """The URL that the peer believes to have connected to; empty if it did not say."""
     flash_version: str
-    """The peer's name for itself; empty if it did not say."""
+    """The peer's name for itself (a server's fmsVer); empty if it did not say."""
     capabilities: Capabilities
 
 
@@ -97,6 +101,62 @@ class PauseChanged:
 
 
 @dataclass(frozen=True, slots=True)
+class Publishing:
+    """Is reported when the server has granted our publish: media may be written behind what `data_to_send` returns next."""
+
+    message_stream_id: int
+    """What the media have to carry. Log bytes carry 1."""
+
+
+@dataclass(frozen=True, slots=True)
+class Playing:
+    """Is reported when the server has granted our play: its media are reported from here on."""
+
+    message_stream_id: int
+
+
+@dataclass(frozen=True, slots=True)
+class Ended:
+    """Is reported when the server has ended what we publish or play."""
+
+    message_stream_id: ClassVar[int] = 0
+    reason: str
+    """One line for the log: the server's code."""
+
+
+@dataclass(frozen=True, slots=True)
+class RefusedByServer:
+    """Is reported when the server has refused what we asked for, or taken it back."""
+
+    message_stream_id: ClassVar[int] = 0
+    code: str
+    """Its status code, made fit for a log line; so is the description."""
+    description: str
+    may_retry: bool
+    """Whether the same request may be granted later; False where its URL, key or password has to change."""
+
+
+@dataclass(frozen=True, slots=True)
+class AuthenticationNeeded:
+    """Is reported when the server has asked for user and password: connect again, with the query."""
+
+    message_stream_id: ClassVar[int] = 0
+    url_query: str = field(repr=False)
+    """For the next session; secret."""
+
+
+@dataclass(frozen=True, slots=True)
+class ReconnectRequested:
+    """Is reported when the server asks to be left for another; it goes on serving until then."""
+
+    message_stream_id: ClassVar[int] = 0
+    url: RtmpUrl
+    """Where to go; may be where we are."""
+    description: str
+    """Made fit for a log line; may be empty."""
+
+
+@dataclass(frozen=True, slots=True)
 class Terminated:
     """Is reported last: write what `data_to_send` still holds, as far as the socket takes it, and close."""
 
@@ -116,12 +176,27 @@ class Terminated:
         return f"{self.reason} at byte {self.offset}" + (f" ({self.evidence})" if self.evidence else "")
 
 
-Event = Message | Connected | PublishRequested | PlayRequested | PublishEnded | PlayEnded | PauseChanged | Terminated
+Event = (
+    Message
+    | Connected
+    | PublishRequested
+    | PlayRequested
+    | PublishEnded
+    | PlayEnded
+    | PauseChanged
+    | Publishing
+    | Playing
+    | Ended
+    | RefusedByServer
+    | AuthenticationNeeded
+    | ReconnectRequested
+    | Terminated
+)
 
 
 class MediaRun(list[Message]):
     """
-    Nothing but audio and video of one accepted publish, at least one message.
+    Nothing but audio and video of one accepted publish (as a client: play), at least one message.
 
     What `receive_data` nearly always returns for a publisher, named so that its owner need not look at each of them.
     """

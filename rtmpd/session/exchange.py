@@ -95,11 +95,13 @@ def _aggregate(dialogue: Dialogue, message: Message, now: float) -> None:
 
 
 def _user_control(dialogue: Dialogue, message: Message, now: float) -> None:
-    """Answer a ping. Buffer lengths are noted by nobody, and unknown events are no fault."""
+    """Answer a ping, hear of an end. Buffer lengths are noted by nobody, and unknown events are no fault."""
     event = messages.decode_user_control(message.body)
     if event.event == messages.PING_REQUEST:
         dialogue.count_command(now)
         dialogue.send(messages.encode_user_control(messages.PING_RESPONSE, *event.arguments))
+    elif event.event == messages.STREAM_EOF:
+        dialogue.stream_eof(now)
 
 
 def _acknowledgement_window(dialogue: Dialogue, message: Message, _now: float) -> None:

@@ -70,6 +70,16 @@ class Limits:
     """From a refusal to closing: ffmpeg and librtmp read the reason, then wait to be closed."""
 
 
+@dataclass(frozen=True, slots=True)
+class ClientLimits(Limits):
+    """The bounds of a session as a client: what one server may ask of us, and how long we wait for it."""
+
+    answer_s: float = 35.0
+    """From the answer to connect to that to publish or play. Some servers, this one too, hold a play for 30 s."""
+    source_idle_s: float = 20.0
+    """Without a byte from a server that we play from: its network is gone, or its publisher."""
+
+
 @lru_cache(maxsize=16)
 def body_limits(limits: Limits) -> tuple[int, ...]:
     """

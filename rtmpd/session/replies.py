@@ -1,6 +1,8 @@
 """
 What the server says: messages made of their facts, in the form that every client of today reads.
 
+A client's own requests are `requests`.
+
 An info object is a plain Object with level, code and a description; an onStatus holds nothing else, because ffmpeg
 reads it by position. All of it goes out on chunk stream 3, apart from what carries media.
 
@@ -21,10 +23,10 @@ WINDOW_BYTES = 2_500_000
 
 _COMMAND_CHUNK_STREAM_ID = 3
 _DESCRIPTION_CHARACTERS = 256
-_FOUR_CCS = ("avc1", "hvc1", "vvc1", "av01", "vp09", "vp08", "mp4a", "Opus", ".mp3", "fLaC", "ac-3", "ec-3")
+FOUR_CCS = ("avc1", "hvc1", "vvc1", "av01", "vp09", "vp08", "mp4a", "Opus", ".mp3", "fLaC", "ac-3", "ec-3")
 _MAX_FOUR_CCS = 32
-_CAN_FORWARD = 4
-_FORWARDED_FLAGS = 2 | 4 | 8
+CAN_FORWARD = 4
+FORWARDED_FLAGS = 2 | 4 | 8
 """Multitrack, ModEx and nanosecond offsets are passed on as they come. Reconnect requests (1) are not sent."""
 
 
@@ -37,17 +39,17 @@ def on_status(message_stream_id: int, code: str, description: str | None = None)
         code: a key of `rtmpd.wire.commands.STATUS`.
         description: the code's own if there is none.
     """
-    return _command(message_stream_id, "onStatus", 0, None, _info(code, description))
+    return message_of(message_stream_id, "onStatus", 0, None, _info(code, description))
 
 
 def result(transaction_id: float, *values: Encodable) -> Message:
     """Answer a call: the values follow a null command object."""
-    return _command(0, "_result", transaction_id, None, *values)
+    return message_of(0, "_result", transaction_id, None, *values)
 
 
 def error(transaction_id: float, code: str, description: str) -> Message:
     """Answer a call that fails."""
-    return _command(0, "_error", transaction_id, None, _info(code, description))
+    return message_of(0, "_error", transaction_id, None, _info(code, description))
 
 
 def connect_result(transaction_id: float, properties: Mapping[str, AmfValue]) -> Message:
@@ -60,7 +62,7 @@ def connect_result(transaction_id: float, properties: Mapping[str, AmfValue]) ->
     """
     server = {"fmsVer": "FMS/3,0,1,123", "capabilities": 31, **_enhanced_properties(properties)}
     info = status_info("NetConnection.Connect.Success", objectEncoding=0)
-    return _command(0, "_result", transaction_id, server, info)
+    return message_of(0, "_result", transaction_id, server, info)
 
 
 def read_capabilities(properties: Mapping[str, AmfValue]) -> Capabilities:
@@ -85,10 +87,10 @@ def read_capabilities(properties: Mapping[str, AmfValue]) -> Capabilities:
 def _enhanced_properties(properties: Mapping[str, AmfValue]) -> dict[str, Encodable]:
     """Answer the Enhanced RTMP keys that the client sent, and no others: older clients know none of them."""
     answers: dict[str, Encodable] = {
-        "capsEx": _flags(properties.get("capsEx")) & _FORWARDED_FLAGS,
-        "fourCcList": _FOUR_CCS,
-        "videoFourCcInfoMap": {"*": _CAN_FORWARD},
-        "audioFourCcInfoMap": {"*": _CAN_FORWARD},
+        "capsEx": _flags(properties.get("capsEx")) & FORWARDED_FLAGS,
+        "fourCcList": FOUR_CCS,
+        "videoFourCcInfoMap": {"*": CAN_FORWARD},
+        "audioFourCcInfoMap": {"*": CAN_FORWARD},
     }
     return {key: value for key, value in answers.items() if key in properties}
 
@@ -101,6 +103,15 @@ def _info(code: str, description: str | None) -> dict[str, Encodable]:
     return status_info(code, description[:_DESCRIPTION_CHARACTERS] if description else None)
 
 
-def _command(message_stream_id: int, name: str, transaction_id: float, *values: Encodable) -> Message:
+def message_of(message_stream_id: int, name: str, transaction_id: float, *values: Encodable) -> Message:
+    """
+    Make a command's message.
+
+    Args:
+        message_stream_id: what it is for; 0 for the connection.
+        name: of the command, or of the answer.
+        transaction_id: of the call; 0 asks for no answer.
+        values: the command object, then the arguments.
+    """
     body = encode_command(name, transaction_id, *values)
     return Message(COMMAND_AMF0, 0, message_stream_id, body, _COMMAND_CHUNK_STREAM_ID)

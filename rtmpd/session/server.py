@@ -26,6 +26,11 @@ _WAITS = {
 }
 """What a peer is given time for when it neither publishes nor plays: the limit's field, and what was missing then."""
 
+_TOO_EARLY = {
+    ConnectionState.HANDSHAKE: " before the end of the handshake",
+    ConnectionState.UNCONNECTED: " before connect",
+}
+
 
 class Description(NamedTuple):
     """What the log says of a connection besides its end."""
@@ -166,6 +171,10 @@ class ServerSession(Session[Dialogue]):
 
     def _obey(self, message: Message, now: float) -> None:
         server_commands.obey(self._dialogue, message, now)
+
+    @property
+    def _moment(self) -> str:
+        return _TOO_EARLY.get(self._dialogue.state, "")
 
     @property
     def _most_incomplete_bytes(self) -> int:

@@ -18,6 +18,7 @@ import difflib
 from collections.abc import Iterable
 from typing import Self
 
+from rtmpd.session.base import Session
 from rtmpd.session.events import Event
 from rtmpd.session.limits import Limits
 from rtmpd.session.server import ServerSession
@@ -66,11 +67,16 @@ def new_session(limits: Limits | None = None, now: float = START) -> ServerSessi
 
 
 _LIMIT_TYPES = {messages.LIMIT_HARD: "hard", messages.LIMIT_SOFT: "soft", messages.LIMIT_DYNAMIC: "dynamic"}
-_EVENTS = {messages.STREAM_BEGIN: "stream begin", messages.STREAM_EOF: "stream eof", messages.PING_RESPONSE: "pong"}
+_EVENTS = {
+    messages.STREAM_BEGIN: "stream begin",
+    messages.STREAM_EOF: "stream eof",
+    messages.SET_BUFFER_LENGTH: "set buffer length",
+    messages.PING_RESPONSE: "pong",
+}
 
 
 def describe(message: Message) -> str:
-    """Put what a server can say into one line."""
+    """Put what a session can say into one line."""
     match message.type_id:
         case messages.SET_CHUNK_SIZE:
             return f"set chunk size {messages.decode_u32(message.body)}"
@@ -86,7 +92,7 @@ def describe(message: Message) -> str:
             return " ".join([_EVENTS[event.event], *map(str, event.arguments)])
         case messages.COMMAND_AMF0:
             return _describe_command(message)
-    raise AssertionError(f"nothing that a server says: {message}")
+    raise AssertionError(f"nothing that a session says: {message}")
 
 
 def _describe_command(message: Message) -> str:
@@ -109,7 +115,7 @@ def _describe_value(value) -> str:
 
 
 class Listener:
-    """Reads what a server writes, as a client would."""
+    """Reads what a session writes, as its peer would."""
 
     def __init__(self) -> None:
         self._handshake_left = len(HANDSHAKE)
@@ -136,7 +142,7 @@ class Transcript:
             piece_bytes: feed what is received in pieces of this size; all at once by default.
         """
         self.now = START
-        self.session = new_session(limits, self.now)
+        self.session = self._new_session(limits)
         self.chunk_size = 128
         """The client's. Whoever sends a Set Chunk Size changes it."""
         self._piece_bytes = piece_bytes
@@ -144,6 +150,9 @@ class Transcript:
         self._said: list[Message] = []
         self._told: list[Event] = []
         self._history: list[str] = []
+
+    def _new_session(self, limits: Limits | None) -> Session:
+        return new_session(limits, self.now)
 
     def __enter__(self) -> Self:
         return self
