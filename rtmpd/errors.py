@@ -83,6 +83,10 @@ class Overloaded(RtmpdError):
     """There is no room for more of what was asked: one line that says of what, and which limit says so."""
 
 
+class Unreachable(RtmpdError):
+    """A host that no connection could be made to: one line that says why, for each address that was tried."""
+
+
 class NotPossible(RtmpdError):
     """An operation that cannot be done, for a reason that its caller can act on."""
 

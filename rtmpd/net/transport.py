@@ -64,20 +64,40 @@ class TlsTransport:
 
     __slots__ = ("_incoming", "_outgoing", "_shaken", "_socket", "_tls", "_unsent")
 
-    def __init__(self, connection: socket.socket, context: ssl.SSLContext) -> None:
+    def __init__(self, connection: socket.socket, context: ssl.SSLContext, server_name: str = "") -> None:
         """
-        Begin as a server; the handshake goes on in `recv_into`.
+        Begin; the handshake goes on in `recv_into`, or in `shake_hands`.
 
         Args:
             connection: non-blocking.
-            context: with certificate and key.
+            context: with certificate and key; of a client with whom to trust.
+            server_name: as a client, whose certificate to ask for; empty as the server.
         """
         self._socket = connection
         self._incoming = ssl.MemoryBIO()
         self._outgoing = ssl.MemoryBIO()
-        self._tls = context.wrap_bio(self._incoming, self._outgoing, server_side=True)
+        self._tls = context.wrap_bio(
+            self._incoming, self._outgoing, server_side=not server_name, server_hostname=server_name or None
+        )
         self._unsent = bytearray()
         self._shaken = False
+
+    def shake_hands(self) -> bool:
+        """
+        Go on with the handshake as far as the peer lets us; whether it is done. Call it again when there is more to read.
+
+        Raises:
+            OSError: the peer has left, speaks no TLS, or shows a certificate that is not trusted.
+        """
+        self._fill()
+        try:
+            self._tls.do_handshake()
+            self._shaken = True
+        except ssl.SSLWantReadError:
+            pass
+        finally:
+            self.settle()
+        return self._shaken
 
     def recv_into(self, buffer: memoryview, /) -> int:
         """Read plaintext: all that the socket has, as far as it fits."""
