@@ -90,7 +90,10 @@ async def look_up(host: str, port: int) -> list[Place]:
         with contextlib.suppress(RuntimeError):  # the loop has gone meanwhile
             loop.call_soon_threadsafe(tell, found)
 
-    threading.Thread(target=ask, name=f"look-up of {host}", daemon=True).start()
+    try:
+        threading.Thread(target=ask, name=f"look-up of {host}", daemon=True).start()
+    except RuntimeError as error:
+        raise OSError(f"no thread to look the name up in: {error}") from error
     return await answer
 
 

@@ -32,16 +32,17 @@ rtmp {{
 class Nginx(Program):
     """One nginx, to be used as a context manager."""
 
-    def __init__(self, directory: Path, more: str = "") -> None:
+    def __init__(self, directory: Path, more: str = "", *, port: int = 0) -> None:
         """
         Start it.
 
         Args:
             directory: empty or not there.
             more: directives for its application, live.
+            port: a free one if not given.
         """
         directory.mkdir(parents=True, exist_ok=True)
-        with socket.create_server(("127.0.0.1", 0)) as free:
+        with socket.create_server(("127.0.0.1", port)) as free:
             self.port = free.getsockname()[1]
         config = directory / "nginx.conf"
         config.write_text(_CONFIG.format(directory=directory, port=self.port, more=more))
