@@ -93,9 +93,13 @@ class Registry:
             stream.publication = None
             held.evict("replaced by another publisher of the same stream")
         publication = Publication(stream, identity, evict, terms)
-        stream.open(publication)
-        for observer in self.observers:
-            observer.stream_published(stream)
+        try:
+            stream.open(publication)
+            for observer in self.observers:
+                observer.stream_published(stream)
+        except Exception:  # our own bug: nobody holds what would be live for ever
+            self._end(stream, "internal error")
+            raise
         return publication
 
     def unpublish(self, publication: Publication, reason: str, grace_until_s: float | None) -> None:

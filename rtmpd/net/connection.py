@@ -14,13 +14,13 @@ import asyncio
 import itertools
 import os
 from collections.abc import Callable, Coroutine, Sequence
-from dataclasses import dataclass
 from typing import Any
 
 from rtmpd.errors import Refused
 from rtmpd.live.stream import Publication, Stream
 from rtmpd.net.decisions import Decisions
-from rtmpd.net.policy import PlayGrant, PublishGrant
+from rtmpd.net.policy import PlayGrant
+from rtmpd.net.publishing import Publishing
 from rtmpd.net.report import RateReporter
 from rtmpd.net.services import RECEIVE_BUFFER_BYTES, Services
 from rtmpd.net.sink import Sink
@@ -43,17 +43,8 @@ from rtmpd.wire.messages import Message
 READ_SLICE_S = 0.005
 """A read that took longer makes the next one of this connection smaller."""
 LEAST_WINDOW_BYTES = 4096
-_BAD_NAME = "NetStream.Publish.BadName"
 _STREAM_NOT_FOUND = "NetStream.Play.StreamNotFound"
 _numbers = itertools.count(1)
-
-
-@dataclass(slots=True)
-class _Publishing:
-    """One accepted publish of a connection."""
-
-    publication: Publication
-    grace_s: float
 
 
 class Connection:
@@ -110,7 +101,7 @@ class Connection:
         # TLS must be given room for all that it has decrypted: the poller does not see what it keeps.
         self._least_window_bytes = RECEIVE_BUFFER_BYTES if settle else LEAST_WINDOW_BYTES
         self._window_bytes = RECEIVE_BUFFER_BYTES
-        self._publishing: dict[int, _Publishing] = {}
+        self._publishing = Publishing(services)
         self._stream: Stream | None = None
         self._waits_until_s: float | None = None
         self._decisions = Decisions(services.tasks)
@@ -237,13 +228,12 @@ class Connection:
 
     def _take_media(self, messages: Sequence[Message], now: float) -> None:
         """Append media of one message stream to what it publishes, unless it lost that to another publisher."""
-        publishing = self._publishing.get(messages[0].message_stream_id)
-        if publishing is None or not publishing.publication.current:
+        publication = self._publishing.find(messages[0].message_stream_id)
+        if publication is None or not publication.current:
             return
-        publishing.publication.extend(messages, now)
-        stream = publishing.publication.stream
-        self._services.fanout.mark(stream.logs)
-        self._report_jump(publishing.publication)
+        publication.extend(messages, now)
+        self._services.fanout.mark(publication.stream.logs)
+        self._report_jump(publication)
 
     def _report_jump(self, publication: Publication) -> None:
         """Tell of a jump in the timestamps; it is passed on as it came."""
@@ -306,36 +296,21 @@ class Connection:
         services = self._services
         try:
             grant = await services.policy.admit_publisher(request, self.address, self.number)
-            publication = self._publish(request.message_stream_id, grant)
+            publication = self._publishing.begin(request.message_stream_id, grant, self.evict)
         except Refused as refused:
             self._session.refuse_publish(request.message_stream_id, refused, services.loop.time())
             services.log.info("publish refused", **self.description, code=refused.code, why=refused.description)
             return
+        if publication is None:
+            return
+        self.path = publication.stream.path
         await services.journal.began(publication)
         self._session.accept_publish(request.message_stream_id, services.loop.time())
         services.log.info("publish started", **self.description)
 
-    def _publish(self, message_stream_id: int, grant: PublishGrant) -> Publication:
-        services = self._services
-        if any(each.publication.stream.is_named(grant.app, grant.stream) for each in self._publishing.values()):
-            raise Refused(_BAD_NAME, "this connection publishes the stream already")
-        publication = services.registry.publish(
-            grant.app, grant.stream, grant.identity, grant.takeover, self.evict, grant.terms
-        )
-        self._publishing[message_stream_id] = _Publishing(publication, grant.grace_s)
-        self.path = publication.stream.path
-        return publication
-
     def _publish_ended(self, event: PublishEnded, now: float) -> None:
-        publishing = self._publishing.pop(event.message_stream_id, None)
         self._decisions.drop(event.message_stream_id)
-        if publishing is not None:
-            self._unpublish(publishing, event.reason, now, clean=event.clean)
-
-    def _unpublish(self, publishing: _Publishing, reason: str, now: float, *, clean: bool) -> None:
-        grace_until_s = None if clean or not publishing.grace_s else now + publishing.grace_s
-        self._services.registry.unpublish(publishing.publication, reason, grace_until_s)
-        self._services.journal.over(publishing.publication, reason, clean=clean)
+        self._publishing.end(event.message_stream_id, event.reason, now, clean=event.clean)
 
     # Playing
 
@@ -422,9 +397,7 @@ class Connection:
             self._timer.cancel()
         self._handshake_done()
         self._leave_stream()
-        for publishing in self._publishing.values():
-            self._unpublish(publishing, reason, now, clean=False)
-        self._publishing.clear()
+        self._publishing.end_all(reason, now)
         services.log.info("closed", **self.description, reason=reason, **self._account(now))
 
     @property

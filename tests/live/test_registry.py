@@ -177,3 +177,18 @@ def test_any_order_of_events_leaves_no_stream_behind_that_nobody_needs(script):
         registry.leave(stream, member)
 
     assert len(registry) == 0
+
+
+def test_observer_that_fails_leaves_no_stream_without_a_publisher():
+    class Broken(Observer):
+        def stream_published(self, stream):
+            raise ZeroDivisionError
+
+    registry = new_registry()
+    others = Observer()
+    registry.observers += [others, Broken()]
+    with pytest.raises(ZeroDivisionError):
+        publish_to(registry)
+
+    assert len(registry) == 0
+    assert others.heard == [("published", "live/s"), ("ended", "live/s", "internal error")]
