@@ -14,6 +14,7 @@ from typing import Self
 import aiohttp
 
 from rtmpd.control.callback_body import Request
+from rtmpd.control.resolver import Resolver
 from rtmpd.logs import escaped
 
 ANSWER_BYTES = 64 * 1024
@@ -36,7 +37,7 @@ class CallbackClient:
         """Begin."""
         self._session = aiohttp.ClientSession(
             # Who sends has bounded how many requests there are at a time.
-            connector=aiohttp.TCPConnector(limit=0, keepalive_timeout=KEEPALIVE_S),
+            connector=aiohttp.TCPConnector(resolver=Resolver(), limit=0, keepalive_timeout=KEEPALIVE_S),
             timeout=aiohttp.ClientTimeout(total=None),
             cookie_jar=aiohttp.DummyCookieJar(),
             auto_decompress=False,

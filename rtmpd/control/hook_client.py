@@ -9,6 +9,7 @@ from typing import Any
 import aiohttp
 
 from rtmpd.control.hook_answers import HookFailed, Reply
+from rtmpd.control.resolver import Resolver
 
 BODY_BYTES = 64 * 1024
 """Of an answer; the rest of a longer one is not read."""
@@ -75,7 +76,9 @@ class HookClient:
     def _connected(self) -> aiohttp.ClientSession:
         """Make the session with the first question: it needs the loop, and most servers have no hooks."""
         if self._session is None:
-            connector = aiohttp.TCPConnector(limit=0, limit_per_host=self._parallel, keepalive_timeout=KEEPALIVE_S)
+            connector = aiohttp.TCPConnector(
+                resolver=Resolver(), limit=0, limit_per_host=self._parallel, keepalive_timeout=KEEPALIVE_S
+            )
             self._session = aiohttp.ClientSession(
                 connector=connector,
                 headers=_HEADERS,
