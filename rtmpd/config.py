@@ -147,7 +147,11 @@ class CallbacksConfig(Section):
         default=24 * 3600, gt=0, description="A callback that is older is tried no more; it goes to the dead letters."
     )
     dead_kept_s: Seconds = Field(default=7 * 24 * 3600, gt=0, description="Dead letters can be read and sent again.")
-    parallel: Count = Field(default=16, description="Callbacks on their way at once, to each receiver.")
+    parallel: Annotated[int, Field(ge=2), Unit("count", "a whole number")] = Field(
+        default=16,
+        description="Callbacks on their way at once, to each receiver; with one only, a stream whose callbacks fail would "
+        "hold up all others.",
+    )
 
 
 class SessionLimits(Section):

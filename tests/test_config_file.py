@@ -95,6 +95,7 @@ def test_an_override_is_checked_like_the_file():
             "[recordings]\nmin_free_bytes = -1",
             "recordings.min_free_bytes: -1: a whole number of bytes >= 0 is expected",
         ),
+        ("[callbacks]\nparallel = 1", "callbacks.parallel: 1: a whole number >= 2 is expected"),
         ("[workers]\ncount = 0", "workers.count: 0: a whole number >= 1 and <= 64 is expected"),
         ("[workers]\ncount = 65", "workers.count: 65: a whole number >= 1 and <= 64 is expected"),
         ("[workers]\nmemory_bytes = 0", "workers.memory_bytes: 0: a whole number of bytes >= 1 is expected"),
