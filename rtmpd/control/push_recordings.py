@@ -55,13 +55,14 @@ class PushRecordings:
         """The task that records a stream for its push, if one does."""
         return next(iter(self._alive(stream)), None)
 
-    def keep(self, stream: Stream, formats: tuple[str, ...]) -> Recorded:
+    def keep(self, stream: Stream, formats: tuple[str, ...], record_id: int | None = None) -> Recorded:
         """
         Have a stream recorded that is published, if it is not.
 
         Args:
             stream: with a publisher.
             formats: none: nothing is to be recorded, and what is ends.
+            record_id: the caller's number, for the callbacks of a recording that begins.
         """
         named = Named(stream.app, stream.name)
         if not formats:
@@ -70,7 +71,9 @@ class PushRecordings:
         if (task_id := self.find(named)) is not None:
             return Recorded(task_id)
         record_type: RecordType = "audio" if formats == _SOUND_ALONE else "video"
-        request = RecordingRequest(secrets.token_hex(8), record_type=record_type, formats=formats, push=True)
+        request = RecordingRequest(
+            secrets.token_hex(8), record_type=record_type, formats=formats, push=True, record_id=record_id
+        )
         try:
             started = self._recorder.start(stream, request)
         except RequestRefused as refused:

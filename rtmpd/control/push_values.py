@@ -53,11 +53,13 @@ def check_count(targets: Sequence[TargetRow]) -> None:
         raise NotPossible("conflict", f"a push has at most {TARGETS} targets")
 
 
-def differences(push: PushRow, request: PushRequest, formats: tuple[str, ...]) -> list[str]:
-    """Say in what a push that is started again is not what this request asks for."""
+def differences(push: PushRow, request: PushRequest) -> list[str]:
+    """Say in what a push is not what this request asks for, which has started it again."""
     notes = []
-    if request.formats and formats != request.formats:
-        notes.append(f"it is recorded as {', '.join(formats)} already")
+    if request.formats and push.formats != request.formats:
+        notes.append(f"it is recorded as {', '.join(push.formats)} already")
+    if request.record_id not in {None, push.record_id}:
+        notes.append(f"it keeps its record_id, {push.record_id}")
     if (push.channel_name, push.channel_desc) != (request.channel_name, request.channel_desc):
         notes.append("it keeps the name and the description that it was started with")
     return notes

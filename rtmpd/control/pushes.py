@@ -143,8 +143,8 @@ class Pushes:
 
     async def start(self, stream: Named, request: PushRequest) -> Begun:
         """
-        Start the push of a stream. If it has one, that stays as it is, with its first name and description; targets
-        that it did not have are added, and a recording if it has none.
+        Start the push of a stream. If it has one, that stays as it is, with its first name, description and number;
+        targets that it did not have are added, and a recording if it has none.
 
         A recording that cannot be made is no reason not to push: the notes say why.
 
@@ -317,11 +317,11 @@ class Pushes:
         push = kept.push
         targets = self._book.new_targets(push.channel_id, kept.targets, request.targets)
         check_count(kept.targets + targets)
-        formats = self._formats(kept, request)
-        notes = differences(push, request, formats)
-        if not targets and formats == push.formats:
+        record_id = request.record_id if push.record_id is None else push.record_id
+        changed = replace(push, formats=self._formats(kept, request), record_id=record_id)
+        notes = differences(changed, request)
+        if not targets and changed == push:
             return self._answer(kept, already=True, notes=notes)
-        changed = replace(push, formats=formats)
 
         def work(connection: sqlite3.Connection) -> None:
             store.add_targets(connection, targets)
@@ -330,8 +330,9 @@ class Pushes:
         def then(_: None) -> Begun:
             self._book.add_targets(push.channel_id, targets)
             now = self._book.get(push.channel_id)
+            now = now._replace(push=replace(now.push, record_id=record_id))
             # Committed already; but an earlier note of it may still wait, and has to go.
-            self._book.set_recording(now, formats, now.push.record_task_id)
+            self._book.set_recording(now, changed.formats, now.push.record_task_id)
             return self._answer(self._book.get(push.channel_id), already=True, notes=notes)
 
         def late(_: None) -> None:
@@ -366,7 +367,7 @@ class Pushes:
         channel_id = kept.push.channel_id
         self._book.set_state(kept, _mode(publication), None)
         stream.reveal()
-        recorded = self._recordings.keep(stream, kept.push.formats)
+        recorded = self._recordings.keep(stream, kept.push.formats, kept.push.record_id)
         if kept.push.waiting_since is not None:
             self._log.info("push resumed", **about(kept))
         if recorded.task_id is not None and recorded.task_id != kept.push.record_task_id:

@@ -116,11 +116,11 @@ def set_recording(connection: sqlite3.Connection, push: PushRow) -> None:
 
     Args:
         connection: of the work.
-        push: its formats and task id count.
+        push: its formats, record id and task id count.
     """
     columns = to_columns(push)
     connection.execute(
-        "UPDATE pushes SET formats = :formats, record_task_id = :record_task_id"
+        "UPDATE pushes SET formats = :formats, record_id = :record_id, record_task_id = :record_task_id"
         " WHERE channel_id = :channel_id AND ended_at IS NULL",
         columns,
     )

@@ -66,6 +66,8 @@ class RecordingRow:
     """Unix seconds: when it was told to end; from then on it does not go on with a publisher that returns."""
     turns: int = 0
     """How many of its turns were told, over all servers."""
+    record_id: int | None = None
+    """The number that whoever started its push gave it."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -84,6 +84,7 @@ STEPS: tuple[str, ...] = (
     ALTER TABLE recordings ADD COLUMN ends_at REAL;
     ALTER TABLE recordings ADD COLUMN ending_at REAL;
     ALTER TABLE recordings ADD COLUMN turns INTEGER NOT NULL DEFAULT 0;
+    ALTER TABLE recordings ADD COLUMN record_id INTEGER;
     """,
     """
     -- number: the order in which they began.

@@ -130,4 +130,5 @@ def _common(recording: RecordingRow, event_type: int) -> dict[str, object]:
         "channel_id": recording.stream,
         "appname": recording.app,
     }
-    return body if recording.task_id is None else {**body, "task_id": recording.task_id}
+    callers = {"task_id": recording.task_id, "record_id": recording.record_id}
+    return body | {name: value for name, value in callers.items() if value is not None}

@@ -54,6 +54,8 @@ class RecordingPlan:
     """It ends so long after its start; 0: never by itself."""
     push: bool = False
     """It belongs to a push."""
+    record_id: int | None = None
+    """The caller's number, for callbacks."""
 
     @classmethod
     def of(cls, app: AppConfig, formats: tuple[str, ...] = ()) -> Self:
@@ -95,6 +97,7 @@ class RecordingPlan:
             file_name=request.file_name,
             max_duration_s=request.max_duration_s,
             push=request.push,
+            record_id=request.record_id,
         )
 
     @classmethod
@@ -113,6 +116,7 @@ class RecordingPlan:
             formats=row.formats,
             tags=row.tags,
             push=row.push,
+            record_id=row.record_id,
         )
         return replace(cls.requested(app, request), task_id=row.task_id)
 

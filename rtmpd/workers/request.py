@@ -43,6 +43,8 @@ class RecordingRequest:
     """It ends so long after its start; 0: never by itself."""
     push: bool = False
     """It belongs to a push: whoever ends the push ends it."""
+    record_id: int | None = None
+    """The number that comes back in its callbacks."""
 
 
 def settle(request: RecordingRequest, app: AppConfig, codecs: Codecs) -> tuple[RecordingRequest, tuple[str, ...]]:

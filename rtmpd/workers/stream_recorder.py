@@ -434,6 +434,7 @@ def _new_row(stream: Stream, plan: RecordingPlan, now: float) -> RecordingRow:
         stream_param="" if stream.publication is None else stream.publication.terms.query,
         file_name=plan.file_name,
         push=plan.push,
+        record_id=plan.record_id,
         ends_at=now + plan.max_duration_s if plan.max_duration_s else None,
     )
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+
 import pytest
 
 from rtmpd.control.commits import Commits
@@ -44,10 +46,11 @@ def test_what_nobody_asked_for_is_not_recorded(rig):
     [(("flv",), "video"), (("hls", "mp4"), "video"), (("mp3",), "audio"), (("flv", "mp3"), "video")],
 )
 def test_sound_alone_is_recorded_where_only_sound_is_wanted(rig, formats, record_type):
-    recorded = rig.recordings.keep(rig.stream, formats)
+    recorded = rig.recordings.keep(rig.stream, formats, 7)
 
     (request,) = rig.recorder.requests
     assert (request.formats, request.record_type, request.push) == (formats, record_type, True)
+    assert request.record_id == 7
     assert recorded.task_id == request.task_id == recorded.started.row.task_id
     assert rig.recordings.find(LIVE_S) == request.task_id
 
@@ -120,8 +123,8 @@ class Server:
         server.tasks.supervise(server.commits.run(), "commits")
         return server
 
-    async def start(self, *formats):
-        begun = await self.pushes.start(LIVE_S, PushRequest("n", formats=formats))
+    async def start(self, *formats, record_id=None):
+        begun = await self.pushes.start(LIVE_S, PushRequest("n", formats=formats, record_id=record_id))
         await begun.recorded.started.entered()
         return begun
 
@@ -148,7 +151,7 @@ async def test_a_recording_goes_on_with_its_push_over_lost_publishers_and_kills(
     server = await Server.open(tmp_path)
     publication = server.rig.publish(is_public=False)
     server.rig.send(publication, "k.")
-    task_id = (await server.start("flv")).recorded.task_id
+    task_id = (await server.start("flv", record_id=754)).recorded.task_id
     await server.rig.settle()
     assert server.running == [(task_id, "running")]
 
@@ -173,6 +176,9 @@ async def test_a_recording_goes_on_with_its_push_over_lost_publishers_and_kills(
     await server.finish()
     assert not publication.stream.is_watchable
     assert set((await server.rig.recordings()).values()) == {"ended"}
+    turns = [json.loads(body) for body in await server.rig.owed(332)]
+    assert turns[-1]["record_event"] == "record_ended"
+    assert {(each["task_id"], each["record_id"]) for each in turns} == {(task_id, 754)}
     await server.kill()
 
 

@@ -66,9 +66,25 @@ async def test_a_second_start_finds_the_push_of_the_first_and_adds_what_that_did
     assert (push.channel_id, push.channel_name, push.record_id) == (first.kept.push.channel_id, "n", 7)
     assert [each.url for each in targets] == [TARGET]
     assert [push.record_task_id] == rig.recorder.running
-    assert second.notes == ["it keeps the name and the description that it was started with"]
+    assert second.notes == [
+        "it keeps its record_id, 7",
+        "it keeps the name and the description that it was started with",
+    ]
     assert third.notes == []
     assert len(await rig.rows()) == 1
+    assert [request.record_id for request in rig.recorder.requests] == [7]
+
+
+async def test_the_first_number_that_a_push_is_given_is_the_one_that_its_recordings_have(rig):
+    rig.publish()
+    await rig.start()
+    numbered = await rig.start(record_id=8, formats=("flv",))
+    await rig.settle()
+    await rig.restart()
+
+    assert (numbered.kept.push.record_id, numbered.notes) == (8, [])
+    assert [request.record_id for request in rig.recorder.requests] == [8]
+    assert rig.push().record_id == 8
 
 
 async def test_stops_are_told_apart(rig):

@@ -102,9 +102,9 @@ def test_what_has_ended_is_not_changed_by_what_is_written_late(connection):
 def test_state_and_recording_are_changed_apart(connection):
     pushes.begin(connection, Kept(push(), ()))
     pushes.set_state(connection, "c", "auto", 3.0)
-    pushes.set_recording(connection, push(formats=("flv",), record_task_id="r"))
+    pushes.set_recording(connection, push(formats=("flv",), record_id=7, record_task_id="r"))
 
-    changed = push(mode="auto", waiting_since=3.0, formats=("flv",), record_task_id="r")
+    changed = push(mode="auto", waiting_since=3.0, formats=("flv",), record_id=7, record_task_id="r")
     assert pushes.take_up(connection, 9.0) == (Kept(changed, ()),)
 
 

@@ -124,9 +124,10 @@ def test_a_recording_starts_and_ends_once_and_may_fail_often():
     assert len(errors) == 2
 
 
-def test_what_was_asked_for_names_its_task():
-    row = recording_row("r", task_id="t", origin="manual")
+def test_what_was_asked_for_names_its_task_and_the_callers_number():
+    row = recording_row("r", task_id="t", origin="manual", record_id=0)
+    (wrong,) = owed.abnormal(row, FILE, contents_of(FILE, gaps=1), Circumstances(), 1.0)
 
-    for told in (owed.new_file(row, FILE, CONTENTS, 1.0), owed.status(row, "record_ended", "", 1.0)):
-        assert told.body["task_id"] == "t"
+    for told in (owed.new_file(row, FILE, CONTENTS, 1.0), owed.status(row, "record_ended", "", 1.0), wrong):
+        assert (told.body["task_id"], told.body["record_id"]) == ("t", 0)
         assert json.loads(json.dumps(told.body)) == told.body

@@ -74,7 +74,8 @@ def test_files_are_named_by_their_kind_and_hls_by_its_playlist():
 
 
 APP = AppConfig(record_formats=("flv", "hls"), record_path="{app}/{stream}.{format}", record_cut_s=1.5, resume_s=7)
-WISH = {"task_id": "t", "file_name": "n", "record_type": "audio", "formats": ("m4a",), "tags": ("a",), "push": True}
+WISH = {"task_id": "t", "file_name": "n", "record_type": "audio", "formats": ("m4a",), "tags": ("a",)}
+WISH |= {"push": True, "record_id": 7}
 
 
 def requested(**request):
