@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterable
 from dataclasses import replace
 from typing import Any
 
-from rtmpd.store.rows import FileRow
+from rtmpd.store.rows import Contents, FileRow
 from rtmpd.workers import owed, protocol
 from rtmpd.workers.abnormal import Circumstances, Tracks
 from rtmpd.workers.feeds import FileClosed, FileFailed, FileOpened
@@ -81,6 +81,9 @@ class Outcomes:
         told = [recorder.turn("record_error", f"{event.file_format}: {event.reason}", event.file_format)]
         could_not_go_on = facts is None and file.state == "open"
         if not could_not_go_on and (facts is None or facts["empty"]):
+            now = self._studio.now()
+            nothing = Contents(path=file.path, end_at=now, size_bytes=0, duration_ms=0)
+            told += owed.abnormal(recorder.row, file, nothing, Circumstances(fault=event.reason), now)
             self._studio.ledger.note(lambda index: index.failed(file.file_id, event.reason, None, told))
             return
         # What the disk did not take may be made good when there is room: until then the file counts as open.

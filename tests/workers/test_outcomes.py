@@ -139,6 +139,9 @@ async def test_a_recording_that_cannot_start_says_so_once_and_again_when_it_has(
         rig.worker.open(error=FULL)
         await rig.pass_time(1)
     assert await rig.turns() == ["record_start_failed", "record_error", "record_error"]
+    abnormal = [json.loads(body) for body in await rig.owed(341)]
+    assert [each["exception"] for each in abnormal] == 2 * [[{"type": -104, "occurs": 1, "desc": str(FULL)}]]
+    assert len({each["file_id"] for each in abnormal}) == 2
 
     rig.worker.open()
     await rig.settle()
