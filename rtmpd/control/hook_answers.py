@@ -11,7 +11,7 @@ from typing import Literal, NamedTuple, TypeAlias, TypeVar
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
-from rtmpd.control.models import Format, RtmpUrl
+from rtmpd.control.model_types import Format, RtmpUrl
 from rtmpd.errors import Refused, RtmpdError
 from rtmpd.session.paths import StreamName, resolve
 

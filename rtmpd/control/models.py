@@ -10,17 +10,24 @@ from __future__ import annotations
 
 from typing import Annotated, Any, Literal, TypeAlias
 
-from pydantic import AliasChoices, BaseModel, BeforeValidator, ConfigDict, Field, model_validator
+from pydantic import AliasChoices, BaseModel, ConfigDict, Field, model_validator
 
 from rtmpd.control import words
-from rtmpd.control.words import (
-    EncodeName,
-    EncodeNumber,
-    RecordFileName,
-    RecordFileNumber,
-    RecordTypeName,
-    RecordTypeNumber,
+from rtmpd.control.model_types import (
+    ChannelId,
+    EncodeType,
+    FileName,
+    Format,
+    Limit,
+    Offset,
+    PushState,
+    RecordFileType,
+    RecordType,
+    RoomPart,
+    RtmpUrl,
+    StreamPath,
 )
+from rtmpd.control.words import EncodeNumber
 
 _MEANINGLESS = frozenset(
     [
@@ -38,58 +45,6 @@ _MEANINGLESS = frozenset(
     ]
 )
 """Options of the hosted service that have no counterpart: existing callers send their defaults."""
-
-
-def _alias(*spellings: str) -> AliasChoices:
-    return AliasChoices(*spellings)
-
-
-def _number_of_text(value: object) -> object:
-    """A caller that builds its JSON from a form sends "5"; true is no number, though Python has it equal to 1."""
-    if isinstance(value, bool):
-        raise ValueError("a number or a name")  # noqa: TRY004 - pydantic takes a ValueError for a fault
-    return int(value) if isinstance(value, str) and value.isascii() and value.isdigit() and len(value) < 10 else value
-
-
-def _lower(value: object) -> object:
-    """The hosted service spells names in capitals."""
-    return value.lower() if isinstance(value, str) else value
-
-
-StreamPath: TypeAlias = Annotated[
-    str,
-    Field(
-        min_length=3,
-        max_length=1024,
-        pattern=r"^[^/?\x00-\x1f\x7f]+(/[^/?\x00-\x1f\x7f]+)+$",
-        description="application/name",
-        examples=["live/me"],
-    ),
-]
-RoomPart: TypeAlias = Annotated[str, Field(min_length=1, max_length=128)]
-FileName: TypeAlias = Annotated[
-    str,
-    Field(
-        max_length=200,
-        pattern=r"^$|^[^./\\\s\x00-\x1f\x7f]([^/\\\x00-\x1f\x7f]*[^./\\\s\x00-\x1f\x7f])?$",
-        description="Becomes part of the files' names: no slash, no control character, no dot or space at its ends.",
-    ),
-]
-RtmpUrl: TypeAlias = Annotated[
-    str,
-    Field(max_length=2048, pattern=r"^rtmps?://[A-Za-z0-9._~\[\]:@%-]+/[!-~]+$", examples=["rtmp://a.example/app/key"]),
-]
-Limit: TypeAlias = Annotated[int, Field(ge=1, le=1000)]
-Offset: TypeAlias = Annotated[int, Field(ge=0, le=2**53)]
-ChannelId: TypeAlias = Annotated[str, Field(min_length=1, max_length=64)]
-EncodeType: TypeAlias = Annotated[EncodeNumber | EncodeName, BeforeValidator(_number_of_text), BeforeValidator(_lower)]
-RecordFileType: TypeAlias = Annotated[
-    RecordFileNumber | RecordFileName, BeforeValidator(_number_of_text), BeforeValidator(_lower)
-]
-RecordType: TypeAlias = Annotated[
-    RecordTypeNumber | RecordTypeName, BeforeValidator(_number_of_text), BeforeValidator(_lower)
-]
-Format: TypeAlias = Literal["flv", "mp4", "hls", "m4a", "mp3"]
 
 
 class Request(BaseModel):
@@ -127,23 +82,19 @@ class PushStart(Request):
 
     stream: StreamReference
     channel_name: Annotated[str, Field(min_length=1, max_length=256)] = Field(
-        validation_alias=_alias("channel_name", "channelName")
+        validation_alias=AliasChoices("channel_name", "channelName")
     )
     channel_desc: Annotated[str, Field(max_length=1024)] = Field(
-        default="", validation_alias=_alias("channel_desc", "channelDesc")
+        default="", validation_alias=AliasChoices("channel_desc", "channelDesc")
     )
-    encode_type: EncodeType | None = Field(
-        default=None,
-        validation_alias=_alias("encode_type", "encodeType"),
-        description="Which watch URLs are wanted: HLS 1, FLV 2, RAW 4, RTMP 5, HLS_AND_RTMP 6, fMP4 7; none: all.",
-    )
+    encode_type: EncodeType | None = Field(default=None, validation_alias=AliasChoices("encode_type", "encodeType"))
     record_file_type: RecordFileType = Field(
         default=0,
-        validation_alias=_alias("record_file_type", "recordFileType", "recrodFileType"),
+        validation_alias=AliasChoices("record_file_type", "recordFileType", "recrodFileType"),
         description="Record for as long as the push lasts: a bit mask of HLS 1, FLV 2, MP4 4, MP3 16 (sound only); NONE 0.",
     )
     record_id: Annotated[int, Field(ge=0, le=0xFFFFFFFF)] | None = Field(
-        default=None, validation_alias=_alias("record_id", "recordId"), description="Comes back in callbacks."
+        default=None, validation_alias=AliasChoices("record_id", "recordId"), description="Comes back in callbacks."
     )
     targets: Annotated[list[RtmpUrl], Field(max_length=16)] = Field(
         default=[], description="RTMP URLs that the stream is relayed to."
@@ -185,9 +136,7 @@ class PushStarted(Answer):
     """A push that is on."""
 
     channel_id: str
-    state: Literal["on", "waiting"] = Field(
-        default="on", description="waiting: its publisher was lost; it is on again if that returns."
-    )
+    state: PushState = "on"
     already: bool = Field(description="It was on before; what the request adds was added.")
     urls: list[Url]
     record_task_id: str | None = None
@@ -199,7 +148,7 @@ class PushStop(Request):
     """End pushes."""
 
     channel_ids: Annotated[list[ChannelId], Field(min_length=1, max_length=100)] = Field(
-        validation_alias=_alias("channel_ids", "channelIds")
+        validation_alias=AliasChoices("channel_ids", "channelIds")
     )
 
 
@@ -227,9 +176,7 @@ class Push(Answer):
     stream: str
     channel_name: str
     channel_desc: str
-    state: Literal["on", "waiting"] = Field(
-        description="waiting: its publisher was lost; it is on again if that returns."
-    )
+    state: PushState
     mode: Literal["auto", "manual"]
     started_at: float
     waiting_since: float | None
@@ -269,10 +216,10 @@ class RecordStart(Request):
     """Record a stream from its newest key frame on."""
 
     stream: StreamReference
-    file_name: FileName = Field(default="", validation_alias=_alias("file_name", "fileName"))
+    file_name: FileName = Field(default="", validation_alias=AliasChoices("file_name", "fileName"))
     record_type: RecordType = Field(
         default="video",
-        validation_alias=_alias("record_type", "recordType"),
+        validation_alias=AliasChoices("record_type", "recordType"),
         description="VIDEO 0: pictures and sound; AUDIO 1: the sound alone.",
     )
     formats: Annotated[list[Format], Field(max_length=5)] = Field(
@@ -280,7 +227,9 @@ class RecordStart(Request):
     )
     tags: Annotated[list[Annotated[str, Field(max_length=128)]], Field(max_length=32)] = []
     max_duration: Annotated[float, Field(gt=0, le=7 * 24 * 3600)] | None = Field(
-        default=None, validation_alias=_alias("max_duration", "maxDuration"), description="Seconds after which it ends."
+        default=None,
+        validation_alias=AliasChoices("max_duration", "maxDuration"),
+        description="Seconds after which it ends.",
     )
 
     @property
