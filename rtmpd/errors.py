@@ -141,7 +141,7 @@ class StoreError(RtmpdError):
 
         Args:
             message: one line.
-            cause: SQLite's name of the error ("SQLITE_CONSTRAINT_UNIQUE"); empty where the refusal is ours.
+            cause: SQLite's name of the error ("SQLITE_CONSTRAINT_UNIQUE"); empty where the refusal is ours and final.
         """
         super().__init__(message)
         self.cause = cause
@@ -150,3 +150,8 @@ class StoreError(RtmpdError):
     def disk_full(self) -> bool:
         """Whether room on the disk is all that was missing."""
         return self.cause in {"SQLITE_FULL", "SQLITE_IOERR_SHMSIZE"}
+
+    @property
+    def passes(self) -> bool:
+        """Whether waiting may help: SQLite's own refusals but for constraints; ours name a state that does not fit."""
+        return bool(self.cause) and not self.cause.startswith("SQLITE_CONSTRAINT")

@@ -17,6 +17,7 @@ from typing import Any, TypeAlias, TypeVar
 
 from rtmpd.errors import NotPossible, StoreError
 from rtmpd.logs import Logger
+from rtmpd.store.backlog import Backlog
 from rtmpd.store.database import Database
 
 COMMIT_S = 5.0
@@ -30,7 +31,7 @@ Work: TypeAlias = Callable[[sqlite3.Connection], Any]
 _TOO_LATE = "the database does not answer (is the disk full, or does it hang?): nothing was done; try again later"
 
 
-class Commits:
+class Commits(Backlog):
     """Changes in the database, one operation at a time."""
 
     def __init__(
@@ -45,15 +46,12 @@ class Commits:
             timeout_s: how long an operation waits.
             retry_s: between two tries to write what is noted.
         """
+        super().__init__(retry_s)
         self._database = database
         self._log = log
         self._timeout_s = timeout_s
-        self._retry_s = retry_s
         self._lock = asyncio.Lock()
         self._notes: dict[Hashable, Work] = {}
-        self._noted = asyncio.Event()
-        self._idle = asyncio.Event()
-        self._idle.set()
         self._stuck = False
 
     @contextlib.asynccontextmanager
@@ -85,45 +83,23 @@ class Commits:
         """
         self._notes.pop(key, None)
         self._notes[key] = work
-        self._idle.clear()
-        self._noted.set()
+        self._has_more()
 
-    async def run(self) -> None:
-        """Write what is noted, for ever; to be supervised, and cancelled."""
-        while True:
-            await self._noted.wait()
-            self._noted.clear()
-            while self._notes:
-                if not await self._write():
-                    await asyncio.sleep(self._retry_s)
-            self._idle.set()
+    def _is_left(self) -> bool:
+        return bool(self._notes)
 
-    async def flush(self, timeout_s: float) -> bool:
-        """
-        Wait until everything noted is written.
-
-        Args:
-            timeout_s: how long.
-
-        Returns:
-            Whether it is.
-        """
-        with contextlib.suppress(TimeoutError):
-            async with asyncio.timeout(timeout_s):
-                await self._idle.wait()
-        return self._idle.is_set()
-
-    async def _write(self) -> bool:
+    async def _write_group(self) -> bool:
         """Write what is noted now, all in one commit; says whether the disk took it."""
         group = list(self._notes.items())
         outcomes = await asyncio.gather(*(self._database.submit(work) for _, work in group), return_exceptions=True)
         errors = []
         for (key, work), outcome in zip(group, outcomes, strict=True):
-            if isinstance(outcome, StoreError):
+            if isinstance(outcome, StoreError) and outcome.passes:
                 errors.append(outcome)
-            elif isinstance(outcome, BaseException):
-                raise outcome
-            elif self._notes.get(key) is work:
+                continue
+            if isinstance(outcome, Exception):  # a bug of one note must not cost the others their place
+                self._log.error("push not written", reason=str(outcome), exc_info=outcome)
+            if self._notes.get(key) is work:
                 del self._notes[key]
         if errors and not self._stuck:
             self._log.error("pushes not written", reason=str(errors[0]))

@@ -8,7 +8,6 @@ are written in groups of which all are taken or none.
 
 from __future__ import annotations
 
-import asyncio
 from collections import deque
 from collections.abc import Callable
 from itertools import islice
@@ -16,6 +15,7 @@ from typing import NamedTuple
 
 from rtmpd.errors import StoreError
 from rtmpd.logs import Logger
+from rtmpd.store.backlog import Backlog
 from rtmpd.store.publications import Fact, PublicationBook
 
 GROUP = 256
@@ -30,7 +30,7 @@ class _Noted(NamedTuple):
     then: Callable[[], None] | None
 
 
-class Diary:
+class Diary(Backlog):
     """Facts about publications, each to be written once."""
 
     def __init__(self, book: PublicationBook, log: Logger) -> None:
@@ -41,12 +41,10 @@ class Diary:
             book: takes the facts.
             log: for what it does not take.
         """
+        super().__init__(RETRY_S)
         self._book = book
         self._log = log
         self._waiting: deque[_Noted] = deque()
-        self._changed = asyncio.Event()
-        self._idle = asyncio.Event()
-        self._idle.set()
         self._group = GROUP
         self._is_stuck = False
 
@@ -64,35 +62,10 @@ class Diary:
             )
             return
         self._waiting.append(_Noted(fact, then))
-        self._idle.clear()
-        self._changed.set()
+        self._has_more()
 
-    async def run(self) -> None:
-        """Write facts for ever; to be supervised, and cancelled."""
-        while True:
-            await self._changed.wait()
-            self._changed.clear()
-            while self._waiting:
-                if not await self._write_group():
-                    await asyncio.sleep(RETRY_S)
-            self._idle.set()
-
-    async def flush(self, timeout_s: float) -> bool:
-        """
-        Wait until everything noted is written.
-
-        Args:
-            timeout_s: how long.
-
-        Returns:
-            Whether it is.
-        """
-        try:
-            async with asyncio.timeout(timeout_s):
-                await self._idle.wait()
-        except TimeoutError:
-            return False
-        return True
+    def _is_left(self) -> bool:
+        return bool(self._waiting)
 
     async def _write_group(self) -> bool:
         """Write what waits, oldest first; says whether it makes sense to go on at once."""
@@ -100,7 +73,7 @@ class Diary:
         try:
             await self._book.write([each.fact for each in group])
         except Exception as error:  # noqa: BLE001 - a bug in one fact must not cost all later ones their place
-            if _passes(error):
+            if isinstance(error, StoreError) and error.passes:
                 self._note_stuck(error)
                 return False
             self._refuse(group, error)
@@ -125,10 +98,3 @@ class Diary:
         if not self._is_stuck:
             self._is_stuck = True
             self._log.error("publications not written", reason=str(error))
-
-
-def _passes(error: Exception) -> bool:
-    """Whether waiting may help: what SQLite itself refuses, but for constraints, and a database with too much to do."""
-    if not isinstance(error, StoreError) or error.cause.startswith("SQLITE_CONSTRAINT"):
-        return False
-    return bool(error.cause) or error.__cause__ is None

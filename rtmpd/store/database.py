@@ -113,7 +113,10 @@ class Database:
             raise UsageError("the database is closed")
         future: asyncio.Future[T] = self._loop.create_future()
         if self._waiting >= WAITING_LIMIT:
-            future.set_exception(StoreError(f"{self.path}: {WAITING_LIMIT} works wait already"))
+            reason = f"{self.path}: {WAITING_LIMIT} works wait already"
+            future.set_exception(
+                StoreError(reason, cause="SQLITE_BUSY")
+            )  # what SQLite would say; it passes as that does
         else:
             self._take_in(_Job(work, future))
         return future

@@ -14,6 +14,7 @@ from typing import Any, NamedTuple
 
 from rtmpd.errors import StoreError
 from rtmpd.logs import Logger
+from rtmpd.store.backlog import Backlog
 from rtmpd.store.recordings import RecordingIndex
 
 GROUP = 256
@@ -31,7 +32,7 @@ class _Fact(NamedTuple):
     refused: Callable[[StoreError], None] | None
 
 
-class Ledger:
+class Ledger(Backlog):
     """Facts about recordings, each to be written once."""
 
     def __init__(self, index: RecordingIndex, log: Logger) -> None:
@@ -42,12 +43,10 @@ class Ledger:
             index: takes the facts.
             log: for what it does not take.
         """
+        super().__init__(RETRY_S)
         self._index = index
         self._log = log
         self._waiting: deque[_Fact] = deque()
-        self._changed = asyncio.Event()
-        self._idle = asyncio.Event()
-        self._idle.set()
         self._stuck = False
 
     def note(
@@ -68,35 +67,10 @@ class Ledger:
             self._log.error("index behind", reason=f"{WAITING_FACTS} facts wait for the database; one is dropped")
             return
         self._waiting.append(_Fact(write, then, refused))
-        self._idle.clear()
-        self._changed.set()
+        self._has_more()
 
-    async def run(self) -> None:
-        """Write facts for ever; to be supervised, and cancelled."""
-        while True:
-            await self._changed.wait()
-            self._changed.clear()
-            while self._waiting:
-                if not await self._write_group():
-                    await asyncio.sleep(RETRY_S)
-            self._idle.set()
-
-    async def flush(self, timeout_s: float) -> bool:
-        """
-        Wait until everything noted is written.
-
-        Args:
-            timeout_s: how long.
-
-        Returns:
-            Whether it is.
-        """
-        try:
-            async with asyncio.timeout(timeout_s):
-                await self._idle.wait()
-        except TimeoutError:
-            return False
-        return True
+    def _is_left(self) -> bool:
+        return bool(self._waiting)
 
     async def _write_group(self) -> bool:
         """Submit what waits, as one commit if the database likes; says whether the disk took all."""
@@ -104,7 +78,7 @@ class Ledger:
         outcomes = await asyncio.gather(*(fact.write(self._index) for fact in group), return_exceptions=True)
         again = []
         for fact, outcome in zip(group, outcomes, strict=True):
-            if isinstance(outcome, StoreError) and _passes(outcome):
+            if isinstance(outcome, StoreError) and outcome.passes:
                 again.append(fact)
                 self._note_stuck(outcome)
             elif isinstance(outcome, StoreError):
@@ -138,8 +112,3 @@ class Ledger:
 def is_taken(error: StoreError) -> bool:
     """Whether the index refused a path because another file has it."""
     return error.cause == "SQLITE_CONSTRAINT_UNIQUE"
-
-
-def _passes(error: StoreError) -> bool:
-    """Whether waiting may help: SQLite's own refusals but for constraints; ours name a state that does not fit."""
-    return bool(error.cause) and not error.cause.startswith("SQLITE_CONSTRAINT")

@@ -96,7 +96,7 @@ async def test_an_answer_and_what_it_means_follow_the_commit(database, heard):
 async def test_a_database_that_refuses_leaves_nothing_done(database, heard):
     change = heard.change(commits_of(database))
     await begun(database)
-    database.commit(StoreError("disk full"))
+    database.commit(StoreError("disk full", cause="SQLITE_FULL"))
 
     with pytest.raises(NotPossible, match="nothing was done: disk full") as raised:
         await change
@@ -197,7 +197,7 @@ async def test_notes_are_written_again_until_the_disk_takes_them_and_the_log_say
     writing.note("a", tries.append)
     for _ in range(3):
         await begun(database)
-        database.commit(StoreError("disk full"))
+        database.commit(StoreError("disk full", cause="SQLITE_FULL"))
         await asyncio.sleep(0)
     assert not await writing.flush(0.0)
     await begun(database)
@@ -219,3 +219,18 @@ async def test_a_note_that_replaces_one_on_its_way_is_written_too(database, writ
 
     assert await writing.flush(LONG_S)
     assert written == [1, 2]
+
+
+@pytest.mark.parametrize("bug", [ZeroDivisionError(), StoreError("no such push", cause="SQLITE_CONSTRAINT_FOREIGNKEY")])
+async def test_a_note_that_can_never_be_written_is_given_up_alone(database, writing, bug):
+    written = []
+    writing.note("a", lambda _: None)
+    await begun(database)
+    database.commit(bug)
+    writing.note("b", written.append)
+    await begun(database)
+    database.commit()
+
+    assert await writing.flush(LONG_S)
+    assert written == [None]
+    assert [values["event"] for _, values in writing.lines] == ["push not written"]

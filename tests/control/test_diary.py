@@ -12,7 +12,7 @@ from rtmpd.errors import StoreError
 from tests.helpers.studio import logger_to
 
 FULL = StoreError("database or disk is full", cause="SQLITE_FULL")
-BUSY = StoreError("10000 works wait already")
+BUSY = StoreError("10000 works wait already", cause="SQLITE_BUSY")
 NEVER = StoreError("UNIQUE constraint failed", cause="SQLITE_CONSTRAINT_UNIQUE")
 BUG = UnicodeEncodeError("utf-8", "\ud800", 0, 1, "surrogates not allowed")
 

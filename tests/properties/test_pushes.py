@@ -33,7 +33,7 @@ class AtOnce:
     def submit(self, work):
         future = asyncio.get_running_loop().create_future()
         if self.is_down:
-            future.set_exception(StoreError("disk full"))
+            future.set_exception(StoreError("disk full", cause="SQLITE_FULL"))
             return future
         self.connection.execute("BEGIN")
         future.set_result(work(self.connection))

@@ -224,8 +224,9 @@ async def test_what_may_wait_is_bounded(database, monkeypatch):
 
     assert database.waiting == 3
     assert refused.done()
-    with pytest.raises(StoreError, match="3 works wait already"):
+    with pytest.raises(StoreError, match="3 works wait already") as raised:
         await refused
+    assert raised.value.passes
     hold_up.release()
     await asyncio.gather(*waiting)
     await database.submit(insert(2))

@@ -12,6 +12,7 @@ from rtmpd.workers import ledger as ledger_module
 from rtmpd.workers.ledger import Ledger, is_taken
 
 FULL = StoreError("database or disk is full", cause="SQLITE_FULL")
+BUSY = StoreError("10000 works wait already", cause="SQLITE_BUSY")
 TAKEN = StoreError("UNIQUE constraint failed", cause="SQLITE_CONSTRAINT_UNIQUE")
 ABSENT = StoreError("file x is not there to be closed")
 
@@ -70,8 +71,9 @@ async def test_facts_are_written_in_order_and_then_told_of(office):
     assert office.index.taken == office.told == ["a", "b", "c"]
 
 
-async def test_a_fact_is_written_again_until_the_disk_has_room_and_logged_once(office):
-    office.index.refusals = {"a": [FULL] * 5}
+@pytest.mark.parametrize("refusal", [FULL, BUSY])
+async def test_a_fact_is_written_again_until_the_disk_has_room_and_logged_once(office, refusal):
+    office.index.refusals = {"a": [refusal] * 5}
     office.note("a")
     office.note("b")
 
