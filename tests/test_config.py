@@ -1,7 +1,6 @@
 from __future__ import annotations
 
 import dataclasses
-import tomllib
 
 import pytest
 
@@ -9,27 +8,8 @@ from muxers.formats import FORMATS
 from rtmpd.config import Config, LimitsConfig, Section, SessionLimits
 from rtmpd.config_file import validate
 from rtmpd.config_words import tables_model, unit_of
-from rtmpd.errors import ConfigError
 from rtmpd.session.limits import Limits
-
-
-def faults(text):
-    with pytest.raises(ConfigError) as caught:
-        validate(tomllib.loads(text))
-    return caught.value.faults
-
-
-def every_field(model=Config, path=""):
-    for name, field in model.model_fields.items():
-        table = tables_model(field)
-        if table is None:
-            yield f"{path}{name}", field
-        else:
-            yield from every_field(table, f"{path}{name}.")
-
-
-FIELDS = dict(every_field())
-FORMAT_LIST = 'a list of "flv" or "mp4" or "hls" or "m4a" or "mp3"'
+from tests.helpers.configuration import FIELDS, FORMAT_LIST, faults
 
 
 def test_every_format_that_there_is_can_be_configured_and_no_other():

@@ -7,27 +7,8 @@ import pytest
 from rtmpd.address import Address
 from rtmpd.config import AppConfig, Config
 from rtmpd.config_file import load, reference, validate
-from rtmpd.config_words import tables_model
 from rtmpd.errors import ConfigError
-
-
-def faults(text):
-    with pytest.raises(ConfigError) as caught:
-        validate(tomllib.loads(text))
-    return caught.value.faults
-
-
-def every_field(model=Config, path=""):
-    for name, field in model.model_fields.items():
-        table = tables_model(field)
-        if table is None:
-            yield f"{path}{name}", field
-        else:
-            yield from every_field(table, f"{path}{name}.")
-
-
-FIELDS = dict(every_field())
-FORMAT_LIST = 'a list of "flv" or "mp4" or "hls" or "m4a" or "mp3"'
+from tests.helpers.configuration import FIELDS, FORMAT_LIST, faults
 
 
 def test_nothing_configured_is_a_whole_configuration_that_listens_on_loopback_only():

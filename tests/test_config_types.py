@@ -4,29 +4,8 @@ import tomllib
 
 import pytest
 
-from rtmpd.config import Config
 from rtmpd.config_file import validate
-from rtmpd.config_words import tables_model
-from rtmpd.errors import ConfigError
-
-
-def faults(text):
-    with pytest.raises(ConfigError) as caught:
-        validate(tomllib.loads(text))
-    return caught.value.faults
-
-
-def every_field(model=Config, path=""):
-    for name, field in model.model_fields.items():
-        table = tables_model(field)
-        if table is None:
-            yield f"{path}{name}", field
-        else:
-            yield from every_field(table, f"{path}{name}.")
-
-
-FIELDS = dict(every_field())
-FORMAT_LIST = 'a list of "flv" or "mp4" or "hls" or "m4a" or "mp3"'
+from tests.helpers.configuration import faults
 
 
 @pytest.mark.parametrize("name", ["", "a//b", "/a", "a/", "..", "a/../b", "a?b", "a\\nb", "x" * 257])
