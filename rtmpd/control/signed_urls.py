@@ -66,7 +66,8 @@ def verify(query: str, stream: str, secrets: Sequence[str], now: float) -> str |
     if not re.fullmatch("[0-9A-Fa-f]{8}", expiry):
         return f"{EXPIRY_PARAMETER} is not a unix time in eight hex digits"
     # All are compared, each in constant time: how long it takes tells nothing of which one came close.
-    matching = [hmac.compare_digest(_signature(each, stream, expiry).encode(), signature.encode()) for each in secrets]
+    sent = signature.encode("utf-8", "replace")
+    matching = [hmac.compare_digest(_signature(each, stream, expiry).encode(), sent) for each in secrets]
     if not any(matching):
         return "the signature is wrong"
     expires_at = int(expiry, 16)

@@ -38,6 +38,8 @@ _LOOK_S = 1.0
 _LONGEST_NAME = 64
 _MOST_ITEMS = 100
 _IDS_A_SECOND = 1 << 20
+_ID_DIGITS = 20
+"""Of an id that are looked at: Python refuses to convert thousands."""
 _INTERNAL = frozenset({"exception", "exc_info", "stack"})
 """Tracebacks are for the log alone."""
 
@@ -186,8 +188,8 @@ class Events:
     def _catch_up(self, follower: _Follower, last_id: str) -> None:
         if not last_id:
             return
-        known = last_id.isascii() and last_id.isdigit() and self._first <= int(last_id[:20]) < self._next
-        after = int(last_id) if known else self._first - 1
+        number = int(last_id[:_ID_DIGITS]) if last_id.isascii() and last_id.isdigit() else 0
+        after = number if self._first <= number < self._next else self._first - 1
         kept = [event for event in self._kept if event.number > after]
         oldest = self._kept[0].number if self._kept else self._next
         follower.catch_up(kept, max(oldest - after - 1, 0))

@@ -50,6 +50,7 @@ def test_an_expiry_in_capitals_counts_as_it_was_signed():
         ("txSecret=00", "the URL is not signed: txTime missing"),
         ("txSecret=&txTime=", "the URL is not signed: txSecret and txTime missing"),
         ("txsecret=00&txtime=6e07415c", "the URL is not signed: txSecret and txTime missing"),
+        ("txSecret=\udc80&txTime=6e07415c", "the signature is wrong"),
         *(
             (f"txSecret=00&txTime={time}", "txTime is not a unix time in eight hex digits")
             for time in (

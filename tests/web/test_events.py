@@ -227,6 +227,16 @@ def test_an_id_of_another_server_gets_all_that_is_known(site, last_id):
         assert following.next().name == "one"
 
 
+def test_an_id_of_thousands_of_digits_is_answered_too(site):
+    happen(site, "one")
+    with Following(site, last_id="0") as following:
+        seen = following.next()
+    happen(site, "two")
+
+    with Following(site, last_id=seen.number.zfill(20) + "9" * 5000) as following:
+        assert following.next().name == "two"
+
+
 def test_who_comes_anew_gets_what_happens_from_now_on(site):
     happen(site, "before")
 
