@@ -98,9 +98,6 @@ class PushRecordings:
     def _alive(self, stream: Named) -> list[str]:
         return [
             status.row.task_id
-            for status in self._recorder.statuses
-            if status.row.push
-            and (status.row.app, status.row.stream) == stream
-            and status.phase in ALIVE
-            and status.row.task_id is not None
+            for status in self._recorder.statuses_of(*stream)
+            if status.row.push and status.phase in ALIVE and status.row.task_id is not None
         ]

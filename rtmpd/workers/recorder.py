@@ -74,9 +74,19 @@ class Recorder:
     @property
     def statuses(self) -> tuple[Status, ...]:
         """Every recording that has not ended, those of an earlier server that wait for their publisher included."""
-        ours = (Status(each.row, each.phase.value, each.recorded_bytes) for each in self.recordings)
-        theirs = (Status(row, Phase.WAITING.value, 0) for row in self._mending.waiting)
-        return (*ours, *theirs)
+        return (*map(_status, self.recordings), *map(_waiting, self._mending.waiting))
+
+    def statuses_of(self, app: str, stream: str) -> tuple[Status, ...]:
+        """
+        Those of one stream; what is asked whenever one is published does not cost more the more are recorded.
+
+        Args:
+            app: the stream's application.
+            stream: its name.
+        """
+        named = (app, stream)
+        ours = map(_status, self._by_name.get(named, ()))
+        return (*ours, *(_waiting(row) for row in self._mending.waiting if (row.app, row.stream) == named))
 
     async def open(self) -> None:
         """
@@ -303,3 +313,11 @@ class Recorder:
             told = [recorder.turn("record_ended", fault or recorder.reason)]
             self._studio.ledger.note(lambda index: index.ended(row.recording_id, now, fault, told), recorder.over.set)
         self._idle.set()
+
+
+def _status(recorder: StreamRecorder) -> Status:
+    return Status(recorder.row, recorder.phase.value, recorder.recorded_bytes)
+
+
+def _waiting(row: RecordingRow) -> Status:
+    return Status(row, Phase.WAITING.value, 0)

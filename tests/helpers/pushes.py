@@ -76,6 +76,9 @@ class PlayedRecorder:
     notes: tuple = ()
     numbers: itertools.count = field(default_factory=itertools.count)
 
+    def statuses_of(self, app, stream):
+        return tuple(each for each in self.statuses if (each.row.app, each.row.stream) == (app, stream))
+
     def find(self, task_id):
         return next((each for each in self.statuses if each.row.task_id == task_id), None)
 

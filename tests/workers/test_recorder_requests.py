@@ -256,6 +256,8 @@ class TestRequests:
         assert (automatic.row.origin, automatic.row.task_id, automatic.phase) == ("auto", None, "running")
         assert (requested.row.task_id, requested.row.push, requested.row.formats) == ("t", True, ("flv",))
         assert requested == rig.recorder.find("t")
+        assert rig.recorder.statuses_of("live", "s") == (automatic, requested)
+        assert rig.recorder.statuses_of("live", "other") == ()
         assert requested.recorded_bytes == rig.worker.feed.feed_bytes > 0
 
     async def test_a_dead_worker_does_not_make_what_was_recorded_less(self, rig):
