@@ -209,7 +209,12 @@ def take_up(connection: sqlite3.Connection, now: float) -> tuple[Kept, ...]:
     Returns:
         Every push that has not ended, oldest first, each with the targets that it still has.
     """
-    connection.execute("UPDATE pushes SET waiting_since = ? WHERE waiting_since IS NULL AND ended_at IS NULL", (now,))
+    # One that waits since a time to come met a clock that was set back.
+    connection.execute(
+        "UPDATE pushes SET waiting_since = :now"
+        " WHERE ended_at IS NULL AND (waiting_since IS NULL OR waiting_since > :now)",
+        {"now": now},
+    )
     rows = connection.execute("SELECT * FROM pushes WHERE ended_at IS NULL ORDER BY started_at, rowid").fetchall()
     return tuple(
         Kept(push, _targets(connection, push.channel_id)) for push in [from_columns(PushRow, row) for row in rows]

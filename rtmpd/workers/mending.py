@@ -217,6 +217,7 @@ class Mending:
             if file.file_id not in there:
                 self._discard(file.file_id)
         lost_at = row.waiting_since or max([row.started_at, *(there[file.file_id] for file in left)])
+        lost_at = min(lost_at, self._studio.now())  # a clock that was set back must not make it wait for hours
         wait_s = 0.0
         if row.state != "ended":
             until = lost_at + may_resume(row)

@@ -68,6 +68,7 @@ def test_what_was_on_waits_since_it_was_taken_up(connection):
 
     assert pushes.take_up(connection, 9.0) == (Kept(push(waiting_since=9.0), ()),)
     assert pushes.take_up(connection, 99.0) == (Kept(push(waiting_since=9.0), ()),)
+    assert pushes.take_up(connection, 8.0) == (Kept(push(waiting_since=8.0), ()),)
 
 
 def test_a_stream_has_one_push_at_a_time(connection):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import threading
+import time
 
 import pytest
 
@@ -137,6 +138,18 @@ async def test_hls_of_a_killed_server_is_finished_when_the_publisher_stays_away(
 
     await record(rig)
     assert len(await rig.recordings()) == 2
+    await rig.close()
+
+
+async def test_a_clock_that_was_set_back_makes_no_recording_wait_for_longer(tmp_path):
+    rig = await Rig.open(tmp_path, **BOTH)
+    await record(rig)
+    await rig.select("UPDATE recordings SET state = 'waiting', waiting_since = ?", time.time() + 1e6)
+    await rig.kill()
+    rig = await Rig.open(tmp_path, **BOTH)
+    await rig.pass_time(61)
+
+    assert list((await rig.recordings()).values()) == ["ended"]
     await rig.close()
 
 
