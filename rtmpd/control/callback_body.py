@@ -115,7 +115,7 @@ def video_url(http_base: str, path: str) -> str:
 
 def shown_url(url: str) -> str:
     """
-    Make a receiver's URL fit for a log line: without what may be a secret.
+    Make the URL of a receiver or a hook fit for a log line: without what may be a secret.
 
     Args:
         url: as it is configured.

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from typing import Any
-from urllib.parse import urlsplit
 
+from rtmpd.control.callback_body import shown_url
 from rtmpd.control.gates import Gate
 from rtmpd.control.hook_answers import AnswerModel, HookFailed, HookRefused, read_answer
 from rtmpd.control.hook_client import HookClient
@@ -61,7 +61,7 @@ class Hooks:
             self._log.warning(
                 "hook failed",
                 hook=question["action"],
-                url=_public(gate.hook),
+                url=shown_url(gate.hook),
                 why=str(failed),
                 then=gate.hook_failure,
                 client=question["client_id"],
@@ -98,9 +98,3 @@ def question_of(gate: Gate, request: PublishRequested | PlayRequested, address: 
         "client_id": client,
         "ip": address,
     }
-
-
-def _public(url: str) -> str:
-    """Leave out what may be secret: user, password and query."""
-    parts = urlsplit(url)
-    return f"{parts.scheme}://{parts.netloc.rpartition('@')[2]}{parts.path}"
