@@ -57,7 +57,10 @@ class Resolver(AbstractResolver):
             with contextlib.suppress(RuntimeError):  # the loop was closed before us: nobody is left to tell
                 loop.call_soon_threadsafe(_settle, found, addresses, error)
 
-        threading.Thread(target=look_up, name="resolver", daemon=True).start()
+        try:
+            threading.Thread(target=look_up, name="resolver", daemon=True).start()
+        except RuntimeError as error:  # the system gives no more threads: that passes, and is nobody's bug
+            raise OSError(str(error)) from error
         return [_result(host, port, each) for each in await found]
 
     async def close(self) -> None:

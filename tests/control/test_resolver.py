@@ -46,6 +46,16 @@ async def test_a_name_that_nobody_knows_is_an_oserror(monkeypatch):
         await Resolver().resolve("a.invalid", 80)
 
 
+async def test_a_system_without_another_thread_is_an_oserror(monkeypatch):
+    def fail(_thread):
+        raise RuntimeError("can't start new thread")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(threading.Thread, "start", fail)
+        with pytest.raises(OSError, match="can't start new thread"):
+            await Resolver().resolve("a.example", 80)
+
+
 async def test_a_host_that_is_named_is_reached():
     with Hook(says(204)) as hook:
         client = HookClient()
