@@ -96,6 +96,7 @@ class PublicationBook:
         def work(connection: sqlite3.Connection) -> None:
             for fact in facts:
                 _WRITERS[type(fact)](connection, fact)
+            _forget(connection, facts)
 
         return self._submit(work)
 
@@ -117,11 +118,22 @@ def _end(connection: sqlite3.Connection, fact: Ended) -> None:
     statement = "UPDATE publications SET ended_at = ? WHERE sequence = ? AND ended_at IS NULL"
     if connection.execute(statement, (row.ended_at, row.sequence)).rowcount:
         owe(connection, fact.owed)
-    connection.execute("DELETE FROM publications WHERE ended_at < ?", (row.ended_at - KEPT_S,))
 
 
 def _tell(connection: sqlite3.Connection, fact: Told) -> None:
     owe(connection, fact.owed)
+
+
+def _forget(connection: sqlite3.Connection, facts: Sequence[Fact]) -> None:
+    """Forget what ended long ago, but for what is written now: that may be written again, if its commit is not sure."""
+    ends = [fact.row.ended_at for fact in facts if isinstance(fact, Ended) and fact.row.ended_at is not None]
+    if ends:
+        written = [fact.row.sequence for fact in facts if not isinstance(fact, Told)]
+        marks = ", ".join("?" * len(written))
+        connection.execute(
+            f"DELETE FROM publications WHERE ended_at < ? AND sequence NOT IN ({marks})",  # noqa: S608 - question marks
+            (max(ends) - KEPT_S, *written),
+        )
 
 
 _WRITERS: Mapping[type[Fact], Callable[[sqlite3.Connection, Any], None]] = {Begun: _begin, Ended: _end, Told: _tell}

@@ -76,6 +76,17 @@ async def test_what_is_written_again_tells_nothing_again_even_if_it_was_delivere
     assert await book.unfinished() == ()
 
 
+async def test_facts_of_more_than_a_day_that_are_written_again_tell_nothing_again(database, book):
+    group = [begun(ROW), finished(DONE), finished(publication_row("2", ended_at=DONE.ended_at + KEPT_S + 1))]
+    heard = []
+    for _ in range(2):  # the disk took the first one, and said that it did not
+        await book.write(group)
+        heard += told(database.path)
+        await database.submit(deliver_everything)
+
+    assert heard == [(1, "1"), (0, "1"), (1, "2"), (0, "2")]
+
+
 async def test_facts_are_written_all_or_none(database, book):
     broken = publication_row("2", address=None)
     with pytest.raises(StoreError, match="NOT NULL"):
