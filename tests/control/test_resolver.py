@@ -20,7 +20,9 @@ STREAM = socket.SOCK_STREAM
 
 
 def answer(monkeypatch, *addresses):
-    monkeypatch.setattr(socket, "getaddrinfo", lambda *_: [(family, STREAM, 6, "", at) for family, at in addresses])
+    monkeypatch.setattr(
+        socket, "getaddrinfo", lambda *_, **_options: [(family, STREAM, 6, "", at) for family, at in addresses]
+    )
 
 
 async def test_a_name_becomes_its_addresses_with_the_zone_of_those_that_need_one(monkeypatch):
@@ -38,7 +40,7 @@ async def test_a_name_becomes_its_addresses_with_the_zone_of_those_that_need_one
 
 
 async def test_a_name_that_nobody_knows_is_an_oserror(monkeypatch):
-    def fail(*_):
+    def fail(*_, **_options):
         raise socket.gaierror(socket.EAI_NONAME, "Name or service not known")
 
     monkeypatch.setattr(socket, "getaddrinfo", fail)
@@ -46,14 +48,11 @@ async def test_a_name_that_nobody_knows_is_an_oserror(monkeypatch):
         await Resolver().resolve("a.invalid", 80)
 
 
-async def test_a_system_without_another_thread_is_an_oserror(monkeypatch):
-    def fail(_thread):
-        raise RuntimeError("can't start new thread")
+async def test_a_host_without_an_address_of_the_family_is_an_oserror(monkeypatch):
+    answer(monkeypatch, (socket.AF_INET, ("192.0.2.1", 80)))
 
-    with monkeypatch.context() as patch:
-        patch.setattr(threading.Thread, "start", fail)
-        with pytest.raises(OSError, match="can't start new thread"):
-            await Resolver().resolve("a.example", 80)
+    with pytest.raises(OSError, match=r"a\.example has no address"):
+        await Resolver().resolve("a.example", 80, socket.AF_INET6)
 
 
 async def test_a_host_that_is_named_is_reached():
@@ -69,7 +68,7 @@ async def test_look_ups_that_hang_leave_the_threads_of_everybody_else_alone(monk
     hangs = threading.Event()
     looked_up = []
 
-    def hang(host, *_):
+    def hang(host, *_, **_options):
         looked_up.append(host)
         hangs.wait(PATIENCE_S)
         return []
@@ -107,7 +106,7 @@ async def main():
     async with CallbackClient() as callbacks:
         print(await callbacks.post("http://b.example/", Request(b"", {}), 0.05))
 
-socket.getaddrinfo = lambda *_: time.sleep(3600)
+socket.getaddrinfo = lambda *_, **_options: time.sleep(3600)
 asyncio.run(main())
 """
 
