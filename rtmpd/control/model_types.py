@@ -44,7 +44,7 @@ FileName: TypeAlias = Annotated[
     Field(
         max_length=200,
         pattern=r"^$|^[^./\\\s\x00-\x1f\x7f]([^/\\\x00-\x1f\x7f]*[^./\\\s\x00-\x1f\x7f])?$",
-        description="Becomes part of the files' names: no slash, no control character, no dot or space at its ends.",
+        description="part of the files' names: no slash, no control character, no dot or space at its ends",
     ),
 ]
 RtmpUrl: TypeAlias = Annotated[

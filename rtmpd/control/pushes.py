@@ -24,7 +24,7 @@ from rtmpd.control.commits import Commits, Turn
 from rtmpd.control.push_book import PushBook, about, name_of
 from rtmpd.control.push_recordings import PushRecordings, Recorded
 from rtmpd.control.push_values import Begun, Ended, PushRequest, check_count, differences, in_order
-from rtmpd.control.rooms import Named
+from rtmpd.control.rooms import Named, absent
 from rtmpd.errors import NotPossible
 from rtmpd.live.registry import Registry
 from rtmpd.live.stream import Publication, Stream
@@ -269,7 +269,7 @@ class Pushes:
     async def _begin(self, turn: Turn, stream: Named, request: PushRequest) -> Begun:
         live = self._registry.find(*stream)
         if live is None or live.publication is None:
-            raise NotPossible("unknown", f"nobody publishes {stream.path}")
+            raise absent(stream, self.apps)
         push = PushRow(
             channel_id=secrets.token_hex(8),
             app=stream.app,

@@ -8,6 +8,7 @@ from rtmpd.control import models
 from rtmpd.control.files import show_file
 from rtmpd.control.pushes import Pushes
 from rtmpd.control.reach import Reach
+from rtmpd.control.rooms import absent
 from rtmpd.errors import NotPossible
 from rtmpd.live.registry import Registry
 from rtmpd.logs import Logger
@@ -53,7 +54,7 @@ class Records:
         named = self._reach.find(request.stream)
         stream = self._registry.find(*named)
         if stream is None or stream.publication is None:
-            raise NotPossible("unknown", f"nobody publishes {named.path}")
+            raise absent(named, self._recorder.apps)
         try:
             started = self._recorder.start(stream, _request(request))
         except RequestRefused as refused:

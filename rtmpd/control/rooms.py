@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Container
 from typing import NamedTuple
 
 from rtmpd.config import RoomsConfig
 from rtmpd.control.models import Room, StreamReference
+from rtmpd.errors import NotPossible
 
 
 class Named(NamedTuple):
@@ -54,6 +56,22 @@ def resolve(reference: StreamReference, rooms: RoomsConfig) -> Named:
     if isinstance(reference, Room):
         return Named(rooms.app, stream_code(rooms.bizid, reference.room, reference.user, reference.kind))
     return split(reference)
+
+
+def absent(stream: Named, apps: Container[str]) -> NotPossible:
+    """
+    Say why there is nothing to push or record.
+
+    Args:
+        stream: nobody publishes it.
+        apps: the applications of this server.
+
+    Returns:
+        "unknown".
+    """
+    if stream.app not in apps:
+        return NotPossible("unknown", f"there is no application {stream.app!r} on this server")
+    return NotPossible("unknown", f"nobody publishes {stream.path}")
 
 
 def split(path: str) -> Named:

@@ -1,16 +1,89 @@
-"""Connections of HTTP's listener: how many there may be, and how long one may be silent before it asks for anything."""
+"""
+Connections: what they speak, how many there may be, and how long one may be silent before it asks for anything.
+
+The limits are those of the HTTP listener alone.
+"""
 
 from __future__ import annotations
 
 import asyncio
+import logging
+import re
+from http import HTTPStatus
 
 from aiohttp import web
+from aiohttp.http import HttpProcessingError
 from aiohttp.web_protocol import RequestHandler
+
+from rtmpd.web.problems import Refusal
 
 MOST_CONNECTIONS = 1024
 """At once, over TCP; more are closed as they come."""
 FIRST_REQUEST_S = 10.0
-"""From a connection to the end of its first request's headers. Between requests, aiohttp's keep-alive is the limit."""
+"""From a connection to the end of its first request's headers. Between requests, the keep-alive is the limit."""
+_KEEPALIVE_S = 75.0
+_LINGER_S = 2.0
+"""A client may finish sending a body that is refused, so that it reads why."""
+_LONGEST_FAULT = 200
+
+
+class Protocol(RequestHandler):
+    """A connection; what is no HTTP is answered with a problem document, too."""
+
+    __slots__ = ("_deadline",)
+
+    def __init__(self, server: web.Server) -> None:
+        """
+        Prepare for a connection of either surface.
+
+        Args:
+            server: aiohttp's, which answers requests.
+        """
+        super().__init__(
+            server,
+            loop=asyncio.get_running_loop(),
+            access_log=None,  # type: ignore[arg-type]  # documented: no access log
+            logger=_logger(),
+            keepalive_timeout=_KEEPALIVE_S,
+            lingering_time=_LINGER_S,
+            auto_decompress=False,  # a body of a few KB could become gigabytes
+        )
+        self._deadline: asyncio.TimerHandle | None = None
+
+    def expect_request(self) -> None:
+        """Close the connection if no request comes in time."""
+        self._deadline = asyncio.get_running_loop().call_later(FIRST_REQUEST_S, self.force_close)
+
+    def take_note(self) -> None:
+        """A request has come."""
+        if self._deadline is not None:
+            self._deadline.cancel()
+            self._deadline = None
+
+    def connection_lost(self, exc: BaseException | None) -> None:
+        """Let go of everything at once: what was received may be large, and strangers come as fast as they like."""
+        self.take_note()
+        for message, _ in self._messages:
+            _cut_loose(getattr(message, "exc", None))
+        super().connection_lost(exc)
+
+    def handle_error(
+        self,
+        request: web.BaseRequest,
+        status: int = HTTPStatus.INTERNAL_SERVER_ERROR,
+        exc: BaseException | None = None,
+        message: str | None = None,
+    ) -> web.StreamResponse:
+        """Answer what aiohttp cannot read: its own answer names its version, and repeats what was sent."""
+        answer = super().handle_error(request, status, exc, message)
+        _cut_loose(exc)
+        if status >= HTTPStatus.INTERNAL_SERVER_ERROR:
+            return answer
+        # What was sent comes after a colon, or in the next line.
+        fault = re.split(r"[:\n]", message or "")[0][:_LONGEST_FAULT].strip(" .")
+        response = Refusal(HTTPStatus(status), f"this is no HTTP: {fault}").response()
+        response.force_close()
+        return response
 
 
 class Connections:
@@ -21,33 +94,28 @@ class Connections:
         Start with no connections.
 
         Args:
-            server: aiohttp's, which makes the protocols.
+            server: aiohttp's, which answers requests.
         """
         self._server = server
-        self._silent: set[RequestHandler] = set()
 
     def __call__(self) -> asyncio.Protocol:
         """Make the protocol of a connection; what `loop.create_server` calls."""
         if len(self._server.connections) >= MOST_CONNECTIONS:
             return _TurnedAway()
-        protocol = self._server()
-        self._silent.add(protocol)
-        asyncio.get_running_loop().call_later(FIRST_REQUEST_S, self._close_if_silent, protocol)
+        protocol = Protocol(self._server)
+        protocol.expect_request()
         return protocol
 
-    def note(self, request: web.Request) -> None:
-        """
-        Remember that a connection has asked.
 
-        Args:
-            request: its first, or any other.
-        """
-        self._silent.discard(request.protocol)
+def _cut_loose(error: BaseException | None) -> None:
+    """
+    Let an error go of its frames, which hold the error as well, and with it all that was received.
 
-    def _close_if_silent(self, protocol: RequestHandler) -> None:
-        if protocol in self._silent:
-            self._silent.discard(protocol)
-            protocol.force_close()
+    Such a circle waits for a full collection, which this server hardly ever makes: strangers could fill its memory.
+    """
+    while error is not None:
+        error.__traceback__ = None
+        error = error.__context__
 
 
 class _TurnedAway(asyncio.Protocol):
@@ -55,3 +123,14 @@ class _TurnedAway(asyncio.Protocol):
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         transport.close()
+
+
+def _logger() -> logging.Logger:
+    """For aiohttp, which would log a traceback for all that is no HTTP: strangers could fill the log with them."""
+    logger = logging.getLogger("rtmpd.web")
+    logger.addFilter(_is_no_peers_mistake)  # added once, however often
+    return logger
+
+
+def _is_no_peers_mistake(record: logging.LogRecord) -> bool:
+    return not (record.exc_info and isinstance(record.exc_info[1], HttpProcessingError))

@@ -15,7 +15,7 @@ _LONGEST_NAME = 64
 _WORDS = {
     "missing": "a value",
     "string_type": "text",
-    "string_too_short": "text of at least {min_length} characters",
+    "string_too_short": "text of {min_length} or more characters",
     "string_too_long": "text of at most {max_length} characters",
     "string_unicode": "Unicode text",
     "int_type": "a whole number",
@@ -29,7 +29,7 @@ _WORDS = {
     "list_type": "a list",
     "model_type": "an object",
     "too_long": "a list of at most {max_length}",
-    "too_short": "a list of at least {min_length}",
+    "too_short": "a list of {min_length} or more",
     "greater_than": "a number > {gt}",
     "greater_than_equal": "a number >= {ge}",
     "less_than": "a number < {lt}",

@@ -96,7 +96,7 @@ def _of_the_router(request: web.Request, error: web.HTTPException) -> Refusal:
         allowed = ", ".join(sorted(error.allowed_methods))
         return Refusal(
             HTTPStatus.METHOD_NOT_ALLOWED,
-            f"{request.method} is not possible here: {allowed}",
+            f"{request.method} is not possible here; possible: {allowed}",
             headers={"Allow": allowed},
         )
     if isinstance(error, web.HTTPNotFound):

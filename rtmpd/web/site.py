@@ -3,20 +3,19 @@
 from __future__ import annotations
 
 import asyncio
+import functools
 import importlib.metadata
-import logging
 import socket
 from collections.abc import Sequence
 from pathlib import Path
 
 from aiohttp import web
-from aiohttp.http import HttpProcessingError
 from aiohttp.typedefs import Handler
 
 from rtmpd.config import Config
 from rtmpd.logs import Logger
 from rtmpd.web.api import Api, json_response
-from rtmpd.web.connections import Connections
+from rtmpd.web.connections import Connections, Protocol
 from rtmpd.web.control_socket import ControlSocket, path_of
 from rtmpd.web.events import Events
 from rtmpd.web.guard import Guard, guarding
@@ -27,9 +26,6 @@ from rtmpd.web.routes import OPEN_TO_ALL, Asked, Health
 
 _LAST_ANSWERS_S = 0.4
 """At the end, for operations that are under way to be answered; aiohttp waits twice, before and after it cancels them."""
-_KEEPALIVE_S = 75.0
-_LINGER_S = 2.0
-"""A client may finish sending a body that is refused, so that it reads why."""
 
 
 class Site:
@@ -67,22 +63,14 @@ class Site:
         self._events = Events(self._config.http.event_streams)
         specials = {"events": self._events.follow, "openapi": self._openapi, "health": self._health}
         self._api = Api(self._operations, self._config, specials)
-        self._runner = web.AppRunner(
-            self._application(),
-            access_log=None,
-            logger=_logger(),
-            shutdown_timeout=_LAST_ANSWERS_S,
-            keepalive_timeout=_KEEPALIVE_S,
-            lingering_time=_LINGER_S,
-            auto_decompress=False,  # a body of a few KB could become gigabytes
-        )
+        self._runner = web.AppRunner(self._application(), shutdown_timeout=_LAST_ANSWERS_S)
         await self._runner.setup()
         assert self._runner.server is not None
-        self._connections = Connections(self._runner.server)
-        await web.SockSite(self._runner, self._control.socket).start()
         loop = asyncio.get_running_loop()
+        protocol = functools.partial(Protocol, self._runner.server)
+        self._servers.append(await loop.create_server(protocol, sock=self._control.socket))
         for each in self._listening:
-            self._servers.append(await loop.create_server(self._connections, sock=each))
+            self._servers.append(await loop.create_server(Connections(self._runner.server), sock=each))
 
     @property
     def control(self) -> Path:
@@ -116,7 +104,8 @@ class Site:
     def _application(self) -> web.Application:
         @web.middleware
         async def note(request: web.Request, handler: Handler) -> web.StreamResponse:
-            self._connections.note(request)
+            assert isinstance(request.protocol, Protocol)
+            request.protocol.take_note()
             return await handler(request)
 
         application = web.Application(middlewares=[note, answering(self._log), guarding(self._guard, OPEN_TO_ALL)])
@@ -128,17 +117,6 @@ class Site:
 
     async def _health(self, _request: web.Request, _asked: Asked) -> web.StreamResponse:
         return json_response(Health())
-
-
-def _logger() -> logging.Logger:
-    """For aiohttp, which would log a traceback for all that is no HTTP: strangers could fill the log with them."""
-    logger = logging.getLogger("rtmpd.web")
-    logger.addFilter(_is_no_peers_mistake)
-    return logger
-
-
-def _is_no_peers_mistake(record: logging.LogRecord) -> bool:
-    return not (record.exc_info and isinstance(record.exc_info[1], HttpProcessingError))
 
 
 def _version() -> str:

@@ -6,7 +6,7 @@ import pytest
 
 from rtmpd.config import RoomsConfig
 from rtmpd.control.models import Room
-from rtmpd.control.rooms import Named, resolve, split, stream_code
+from rtmpd.control.rooms import Named, absent, resolve, split, stream_code
 
 
 def test_a_stream_code_is_the_hosted_services():
@@ -36,3 +36,13 @@ def test_a_room_is_resolved_by_the_configuration():
 @pytest.mark.parametrize(("path", "named"), [("live/me", ("live", "me")), ("a/b/c", ("a/b", "c"))])
 def test_a_path_is_split_at_its_last_slash(path, named):
     assert resolve(path, RoomsConfig()) == split(path) == named
+
+
+@pytest.mark.parametrize(
+    ("app", "told"),
+    [("live", "nobody publishes live/me"), ("life", "there is no application 'life' on this server")],
+)
+def test_a_stream_that_is_not_there_is_told_apart_from_an_application_that_is_not(app, told):
+    error = absent(Named(app, "me"), {"live"})
+
+    assert (error.kind, error.detail) == ("unknown", told)

@@ -10,7 +10,7 @@ ENDLESS = r"/api/v1/events"
 """Left out: its answer has no end, and each request would last until the client gives up. tests/web/test_events.py asks it."""
 
 
-def find_faults(base_url, token=None, *, examples=20, leave_out=()):
+def find_faults(base_url, token=None, *, examples=20, seed=None, leave_out=()):
     """
     Ask an API everything that schemathesis thinks of, with all of its checks.
 
@@ -18,6 +18,7 @@ def find_faults(base_url, token=None, *, examples=20, leave_out=()):
         base_url: http://host:port; the document is at /api/v1/openapi.json.
         token: of the API, if it needs one.
         examples: for each operation, in the phase that makes them up.
+        seed: of what is made up; None: always the same.
         leave_out: paths, as the document has them, that are not asked, besides the endless one.
 
     Returns:
@@ -25,7 +26,13 @@ def find_faults(base_url, token=None, *, examples=20, leave_out=()):
     """
     config = SchemathesisConfig.from_dict(
         {
-            "generation": {"max-examples": examples, "deterministic": True, "database": "none", "no-shrink": True},
+            **({} if seed is None else {"seed": seed}),
+            "generation": {
+                "max-examples": examples,
+                "deterministic": seed is None,
+                "database": "none",
+                "no-shrink": True,
+            },
             "request-timeout": 5.0,
             "workers": 1,
             "headers": {"Authorization": f"Bearer {token}"} if token else {},

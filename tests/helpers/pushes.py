@@ -75,6 +75,7 @@ class PlayedRecorder:
     not_entered: str = ""
     notes: tuple = ()
     numbers: itertools.count = field(default_factory=itertools.count)
+    apps: tuple = ("live",)
 
     def statuses_of(self, app, stream):
         return tuple(each for each in self.statuses if (each.row.app, each.row.stream) == (app, stream))

@@ -1,6 +1,9 @@
 from __future__ import annotations
 
 import contextlib
+import gc
+import http.client
+import json
 import socket
 
 import pytest
@@ -57,9 +60,37 @@ def test_who_has_asked_may_stay(site, monkeypatch):
     response.close()
 
 
-def test_nothing_is_kept_of_connections_that_have_gone(site, monkeypatch):
-    monkeypatch.setattr(connections, "FIRST_REQUEST_S", 1.0)
-    with connect(site), connect(site):
-        wait_until(lambda: len(site.site._connections._silent) == 2, "both to be accepted")
+def protocols():
+    return sum(isinstance(each, connections.Protocol) for each in gc.get_objects())
 
-    wait_until(lambda: not site.site._connections._silent, "them to be forgotten")
+
+@pytest.mark.parametrize("sent", [b"", b"GET /healthz HTTP/1.1\r\nHost: x\r\nX: ", b"G" * 1_000_000])
+def test_nothing_is_kept_of_connections_that_have_gone(site, sent):
+    gc.collect()  # what other tests left
+    before = protocols()
+    with contextlib.suppress(ConnectionError), connect(site) as client:
+        wait_until(lambda: protocols() > before, "it to be accepted")
+        client.sendall(sent)
+
+    wait_until(lambda: protocols() == before, "it to be forgotten", connections.FIRST_REQUEST_S / 2)
+
+
+@pytest.mark.parametrize(
+    ("sent", "detail"),
+    [
+        (b"GARBAGE\r\n\r\n", "this is no HTTP: Invalid method encountered"),
+        (b"GET /healthz HTTP/1.1\r\n\r\n", "this is no HTTP: Missing 'Host' header in request"),
+        (b"GET /" + b"a" * 9000 + b" HTTP/1.1\r\n\r\n", "this is no HTTP: Got more than 8190 bytes when reading"),
+    ],
+)
+def test_what_is_no_http_is_told_so_without_a_word_of_it_or_of_what_serves_it(site, sent, detail):
+    with connect(site) as client:
+        client.sendall(sent)
+        answer = http.client.HTTPResponse(client)
+        answer.begin()
+        problem = json.loads(answer.read())
+        assert client.recv(1) == b""
+
+    assert (answer.status, answer.getheader("Content-Type")) == (400, "application/problem+json")
+    assert problem["detail"] == detail
+    assert answer.getheader("Server") == "rtmpd"

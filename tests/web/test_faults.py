@@ -25,7 +25,7 @@ def faults(model, value):
     [
         (PushStart, PUSH, []),
         (PushStart, {**PUSH, "stream": 5}, ["stream: text or an object is expected"]),
-        (PushStart, {**PUSH, "stream": "me"}, ["stream: text of at least 3 characters or an object is expected"]),
+        (PushStart, {**PUSH, "stream": "me"}, ["stream: text of 3 or more characters or an object is expected"]),
         (PushStart, {**PUSH, "stream": "/me/"}, ['stream: text like "live/me" or an object is expected']),
         (PushStart, {**PUSH, "stream": {"room": "1"}}, ["stream.user: a value is expected"]),
         (

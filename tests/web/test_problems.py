@@ -57,7 +57,7 @@ def test_a_wrong_method_is_told_the_right_ones(site):
     answer = site.ask("PUT", "/api/v1/pushes")
 
     assert answer.headers["Allow"] == "GET, HEAD, POST"
-    assert answer.json["detail"] == "PUT is not possible here: GET, HEAD, POST"
+    assert answer.json["detail"] == "PUT is not possible here; possible: GET, HEAD, POST"
 
 
 def test_a_bug_of_ours_is_loud_in_the_log_and_says_nothing_to_the_client(site):
