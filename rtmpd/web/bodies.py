@@ -39,18 +39,15 @@ async def read_body(request: web.Request, limit_bytes: int) -> bytes:
     Raises:
         Refusal: it is too large, encoded, broken, late or not JSON by its type.
     """
-    too_large = Refusal(
-        HTTPStatus.REQUEST_ENTITY_TOO_LARGE, f"a body has at most {limit_bytes} bytes (http.body_bytes)"
-    )
     if (request.content_length or 0) > limit_bytes:
-        raise too_large
+        raise _too_large(limit_bytes)
     body = bytearray()
     try:
         async with asyncio.timeout(ARRIVES_S):
             async for piece in request.content.iter_any():
                 body += piece
                 if len(body) > limit_bytes:
-                    raise too_large
+                    raise _too_large(limit_bytes)
     except TimeoutError:
         raise Refusal(HTTPStatus.REQUEST_TIMEOUT, f"a body comes within {ARRIVES_S:g} seconds") from None
     except (RequestPayloadError, TransferEncodingError):
@@ -58,6 +55,11 @@ async def read_body(request: web.Request, limit_bytes: int) -> bytes:
     if body:
         _check_type(request)
     return bytes(body)
+
+
+def _too_large(limit_bytes: int) -> Refusal:
+    """Made where it is raised: a frame that keeps what it raises is a circle, and keeps the body until it is collected."""
+    return Refusal(HTTPStatus.REQUEST_ENTITY_TOO_LARGE, f"a body has at most {limit_bytes} bytes (http.body_bytes)")
 
 
 def _check_type(request: web.Request) -> None:

@@ -126,11 +126,12 @@ class _TurnedAway(asyncio.Protocol):
 
 
 def _logger() -> logging.Logger:
-    """For aiohttp, which would log a traceback for all that is no HTTP: strangers could fill the log with them."""
+    """For aiohttp, which would log a traceback for what clients do: strangers could fill the log with them."""
     logger = logging.getLogger("rtmpd.web")
     logger.addFilter(_is_no_peers_mistake)  # added once, however often
     return logger
 
 
 def _is_no_peers_mistake(record: logging.LogRecord) -> bool:
-    return not (record.exc_info and isinstance(record.exc_info[1], HttpProcessingError))
+    """Neither what is no HTTP, nor that a client has gone before its request had come, or its answer was sent."""
+    return not (record.exc_info and isinstance(record.exc_info[1], HttpProcessingError | ConnectionError))

@@ -80,7 +80,8 @@ def answering(log: Logger) -> Middleware:
         except NotPossible as error:
             return Refusal(STATUS_OF[error.kind], error.detail, error.faults).response()
         except web.HTTPException as error:
-            return _of_the_router(request, error).response()
+            # It hangs on the request, and its frames do, too: a circle that would wait for the collector.
+            return _of_the_router(request, error.with_traceback(None)).response()
         except ConnectionError:  # the client has gone; aiohttp knows what to do
             raise
         except Exception:

@@ -94,3 +94,16 @@ def test_what_is_no_http_is_told_so_without_a_word_of_it_or_of_what_serves_it(si
     assert (answer.status, answer.getheader("Content-Type")) == (400, "application/problem+json")
     assert problem["detail"] == detail
     assert answer.getheader("Server") == "rtmpd"
+
+
+@pytest.mark.parametrize("sent", [b"GARBAGE\r\n\r\n", b"\x16\x03\x01\x02\x00\x01", b"HALF A BODY"])
+def test_nothing_is_logged_of_what_strangers_send(site, sent, caplog):
+    if sent == b"HALF A BODY":
+        sent = b"POST /api/v1/pushes HTTP/1.1\r\nHost: localhost\r\nContent-Length: 100\r\n\r\n{"
+    with connect(site) as client:
+        client.sendall(sent)
+        wait_until(lambda: site.site._runner.server.requests_count, "it to be read")
+    wait_until(lambda: not site.site._runner.server.connections, "its end")
+
+    assert site.ask("GET", "/healthz").status == 200
+    assert not caplog.records
