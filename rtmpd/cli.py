@@ -118,7 +118,7 @@ def check(file: Annotated[Path, typer.Argument(metavar="FILE", help="A configura
 
 @app.command()
 def repair(
-    paths: Annotated[list[Path], typer.Argument(metavar="PATH...", help="Recordings, or folders of them.")],
+    paths: Annotated[list[Path], typer.Argument(metavar="PATH", help="Recordings, or folders of them.")],
 ) -> None:
     """Make interrupted recordings whole; the server does it by itself at its start. What is whole stays as it is."""
     from rtmpd.repairs import repair_all  # noqa: PLC0415 - PyAV and rich, for those who need them

@@ -19,7 +19,17 @@ def _typer(text: str) -> typer.Typer:
     return typer.Typer(help=text, rich_markup_mode=None, no_args_is_help=True)
 
 
-app = typer.Typer(rich_markup_mode=None, no_args_is_help=True)
+_EXAMPLES = """\b
+Examples:
+  rtmpd ctl streams
+  rtmpd ctl push start live/me --name "My channel"
+  rtmpd ctl record start live/me --format mp4
+  rtmpd ctl record stop TASK_ID
+  rtmpd ctl recordings --stream live/me --json
+  rtmpd ctl --data /var/lib/rtmpd events
+"""
+
+app = typer.Typer(rich_markup_mode=None, no_args_is_help=True, epilog=_EXAMPLES)
 push = _typer("Make streams watchable, and relay them.")
 target = _typer("Relay a pushed stream to more places, or fewer.")
 record = _typer("Record streams.")
@@ -34,6 +44,18 @@ for _parent, _child, _name in (
 ):
     _parent.add_typer(_child, name=_name)
 
+
+def _no_gap(given: str) -> str:
+    """An id becomes a part of a path; without it, the path would be another one."""
+    if not given:
+        raise typer.BadParameter("it is empty")
+    return given
+
+
+def _no_gaps(given: list[str]) -> list[str]:
+    return [_no_gap(each) for each in given]
+
+
 _streams = known("streams", items="streams", key="stream")
 _clients = known("clients", items="clients", key="client_id")
 _pushes = known("pushes", items="pushes", key="channel_id")
@@ -45,11 +67,19 @@ Stream = Annotated[
     str | None,
     typer.Argument(metavar="STREAM", help="APPLICATION/NAME; or --room and --user.", autocompletion=_streams),
 ]
-OneStream = Annotated[str | None, typer.Option("--stream", metavar="APP/NAME", autocompletion=_streams)]
-Channel = Annotated[str, typer.Argument(metavar="CHANNEL_ID", autocompletion=_pushes)]
-RoomName = Annotated[str | None, typer.Option("--room", metavar="ROOM", help="Name the stream by who sends it.")]
-RoomUser = Annotated[str | None, typer.Option("--user", metavar="USER", help="In that room.")]
-RoomKind = Annotated[Literal["main", "aux"], typer.Option("--kind", help="main: camera; aux: screen.")]
+OneStream = Annotated[
+    str | None, typer.Option("--stream", metavar="STREAM", help="APPLICATION/NAME.", autocompletion=_streams)
+]
+Channel = Annotated[
+    str, typer.Argument(metavar="CHANNEL_ID", help="As `push list` has it.", callback=_no_gap, autocompletion=_pushes)
+]
+RoomName = Annotated[
+    str | None, typer.Option("--room", metavar="ROOM", help="Instead of STREAM: the room, and --user.")
+]
+RoomUser = Annotated[str | None, typer.Option("--user", metavar="USER", help="Who sends in that room.")]
+RoomKind = Annotated[
+    Literal["main", "aux"], typer.Option("--kind", help="Of that user: main is the camera, aux the screen.")
+]
 Limit = Annotated[int, typer.Option("--limit", min=1, max=1000, help="At most so many.")]
 Offset = Annotated[int, typer.Option("--offset", min=0, help="After so many.")]
 
@@ -60,6 +90,13 @@ def _reference(stream: str | None, room: str | None, user: str | None, kind: str
     if stream is None and room is not None and user is not None:
         return {"room": room, "user": user, "kind": kind}
     raise typer.BadParameter("STREAM, or --room and --user, is expected")
+
+
+def _parts(stream: str) -> list[str]:
+    parts = [each for each in stream.rpartition("/") if each]
+    if len(parts) != 3:
+        raise typer.BadParameter(f"{json.dumps(stream)}: APPLICATION/NAME is expected")
+    return parts[::2]
 
 
 def _given(**values: Any) -> dict[str, Any]:
@@ -83,7 +120,7 @@ def streams(
     """List the streams, or show one of them."""
     if stream is None:
         return Reply("streams", [server.ask("GET", "streams")])
-    return Reply("stream", [server.ask("GET", "streams", *stream.rsplit("/", 1))])
+    return Reply("stream", [server.ask("GET", "streams", *_parts(stream))])
 
 
 @command(app.command())
@@ -95,14 +132,16 @@ def clients(server: Client) -> Reply:
 @command(app.command())
 def kick(
     server: Client,
-    client_id: Annotated[int | None, typer.Argument(metavar="CLIENT_ID", autocompletion=_clients)] = None,
+    client_id: Annotated[
+        int | None, typer.Argument(metavar="CLIENT_ID", help="As `clients` has it.", autocompletion=_clients)
+    ] = None,
     stream: OneStream = None,
 ) -> Reply:
     """Disconnect a client, or who publishes a stream."""
     if (client_id is None) == (stream is None):
         raise typer.BadParameter("either CLIENT_ID or --stream is expected")
     if stream is not None:
-        return Reply("done", [server.ask("DELETE", "streams", *stream.rsplit("/", 1))])
+        return Reply("done", [server.ask("DELETE", "streams", *_parts(stream))])
     return Reply("done", [server.ask("DELETE", "clients", str(client_id))])
 
 
@@ -111,11 +150,11 @@ def push_start(
     server: Client,
     stream: Stream = None,
     *,
-    name: Annotated[str, typer.Option("--name", metavar="NAME", help="Of the channel.")],
+    name: Annotated[str, typer.Option("--name", metavar="NAME", help="Of the channel; comes back in callbacks.")],
     desc: Annotated[str | None, typer.Option("--desc", metavar="TEXT", help="Of the channel.")] = None,
     encode_type: Annotated[
         str | None,
-        typer.Option("--encode-type", metavar="TYPE", help="Which URLs: hls, flv, rtmp, hls_and_rtmp, fmp4 …; all."),
+        typer.Option("--encode-type", metavar="TYPE", help="Which URLs: hls, flv, rtmp, hls_and_rtmp, fmp4; else all."),
     ] = None,
     recorded: Annotated[
         str | None,
@@ -137,7 +176,11 @@ def push_start(
 
 @command(push.command("stop"))
 def push_stop(
-    server: Client, channel_ids: Annotated[list[str], typer.Argument(metavar="CHANNEL_ID...", autocompletion=_pushes)]
+    server: Client,
+    channel_ids: Annotated[
+        list[str],
+        typer.Argument(metavar="CHANNEL_ID", help="As `push list` has it.", callback=_no_gaps, autocompletion=_pushes),
+    ],
 ) -> Reply:
     """End pushes."""
     body = server.ask("POST", "pushes", "stop", body={"channel_ids": channel_ids})
@@ -151,14 +194,20 @@ def push_list(server: Client) -> Reply:
 
 
 @command(target.command("add"))
-def target_add(server: Client, channel_id: Channel, url: Annotated[str, typer.Argument(metavar="URL")]) -> Reply:
+def target_add(
+    server: Client,
+    channel_id: Channel,
+    url: Annotated[str, typer.Argument(metavar="URL", help="Like rtmp://a.example/app/key.")],
+) -> Reply:
     """Relay a pushed stream to one more place."""
     return Reply("target_added", [server.ask("POST", "pushes", channel_id, "targets", body={"url": url})])
 
 
 @command(target.command("remove"))
 def target_remove(
-    server: Client, channel_id: Channel, target_id: Annotated[str, typer.Argument(metavar="TARGET_ID")]
+    server: Client,
+    channel_id: Channel,
+    target_id: Annotated[str, typer.Argument(metavar="TARGET_ID", help="As `push list` has it.", callback=_no_gap)],
 ) -> Reply:
     """Relay it there no longer."""
     return Reply("done", [server.ask("DELETE", "pushes", channel_id, "targets", target_id)])
@@ -176,7 +225,7 @@ def record_start(
     ] = None,
     tags: Annotated[list[str] | None, typer.Option("--tag", metavar="TAG", help="May be repeated.")] = None,
     max_duration: Annotated[
-        float | None, typer.Option("--max-duration", metavar="SECONDS", help="Ends by itself.")
+        float | None, typer.Option("--max-duration", metavar="SECONDS", help="Then it ends by itself.")
     ] = None,
     room: RoomName = None,
     user: RoomUser = None,
@@ -190,7 +239,11 @@ def record_start(
 
 @command(record.command("stop"))
 def record_stop(
-    server: Client, task_id: Annotated[str, typer.Argument(metavar="TASK_ID", autocompletion=_records)]
+    server: Client,
+    task_id: Annotated[
+        str,
+        typer.Argument(metavar="TASK_ID", help="As `record list` has it.", callback=_no_gap, autocompletion=_records),
+    ],
 ) -> Reply:
     """End a recording, and list what it wrote."""
     return Reply("record_stopped", [server.ask("POST", "records", task_id, "stop")])
@@ -217,14 +270,18 @@ def recordings_list(
     limit: Limit = 100,
     offset: Offset = 0,
 ) -> Reply:
-    """List files of recordings, newest first; or delete some of them."""
+    """List or delete recorded files, newest first."""
     query = {"stream": stream, "app": application, "task_id": task_id, "state": state, "since": since, "until": until}
     return Reply("recordings", [server.ask("GET", "recordings", query={**query, "limit": limit, "offset": offset})])
 
 
 @command(recordings.command("delete"))
 def recordings_delete(
-    server: Client, file_ids: Annotated[list[str], typer.Argument(metavar="FILE_ID...", autocompletion=_files)]
+    server: Client,
+    file_ids: Annotated[
+        list[str],
+        typer.Argument(metavar="FILE_ID", help="As `recordings` has it.", callback=_no_gaps, autocompletion=_files),
+    ],
 ) -> Reply:
     """Delete files; ends at the first that cannot be."""
     return Reply("done", (server.ask("DELETE", "recordings", each) for each in file_ids))
@@ -239,7 +296,7 @@ def callbacks_list(
     limit: Limit = 100,
     offset: Offset = 0,
 ) -> Reply:
-    """List the callbacks that were not delivered yet; or deliver one of them now."""
+    """List callbacks that were not delivered, or retry one."""
     state = None if dead == pending else "dead" if dead else "pending"
     query = {"state": state, "limit": limit, "offset": offset}
     return Reply("callbacks", [server.ask("GET", "callbacks", query=query)])
@@ -247,7 +304,10 @@ def callbacks_list(
 
 @command(callbacks.command("retry"))
 def callbacks_retry(
-    server: Client, event_id: Annotated[str, typer.Argument(metavar="EVENT_ID", autocompletion=_events)]
+    server: Client,
+    event_id: Annotated[
+        str, typer.Argument(metavar="EVENT_ID", help="As `callbacks` has it.", callback=_no_gap, autocompletion=_events)
+    ],
 ) -> Reply:
     """Deliver a callback now, also one that was given up."""
     return Reply("done", [server.ask("POST", "callbacks", event_id, "retry")])
@@ -269,10 +329,11 @@ def drain(
     server: Client,
     *,
     timeout: Annotated[
-        float | None, typer.Option("--timeout", metavar="SECONDS", help="Then whoever is left is stopped.")
+        float | None,
+        typer.Option("--timeout", metavar="SECONDS", help="Then whoever is left is stopped; 60 if not said."),
     ] = None,
 ) -> Reply:
-    """Let the server come to its end: nobody new, and time for those who are there."""
+    """Let the server end when everybody has left. Nobody new is admitted."""
     return Reply("draining", [server.ask("POST", "drain", body=_given(timeout=timeout))])
 
 

@@ -24,6 +24,18 @@ _Columns: TypeAlias = Mapping[str, Callable[[_Entry], object]]
 _PIPE_COLUMNS = 10_000
 """For a program that reads lines, none is folded."""
 _URL_TYPES = {1: "HLS", 2: "FLV", 4: "RAW", 5: "RTMP", 6: "HLS and RTMP", 7: "fMP4"}
+_CODECS: Mapping[str, str] = {
+    "avc1": "H.264",
+    "hvc1": "H.265",
+    "av01": "AV1",
+    "vp09": "VP9",
+    "mp4a": "AAC",
+    ".mp3": "MP3",
+    "fLaC": "FLAC",
+}
+"""What people call them; others by their own names."""
+_MEASURED = frozenset({"closed", "removing"})
+"""Files whose length and size are known."""
 _EVENT_OF_ITS_OWN = frozenset({"at", "event", "level"})
 
 
@@ -177,7 +189,7 @@ def _publisher(entry: _Entry, key: str) -> Any:
 
 
 def _track(track: _Entry) -> str:
-    facts = [track["codec"]]
+    facts: list[str] = [_CODECS.get(track["codec"], track["codec"])]
     if track["width"]:
         facts.append(f"{track['width']}x{track['height']}")
     if track["sample_rate"]:
@@ -225,8 +237,8 @@ _FILE: _Columns = {
     "FORMAT": _of("format"),
     "STATE": lambda entry: entry["state"] + (f" ({entry['fault']})" if entry["fault"] else ""),
     "BEGAN": _time("start_time"),
-    "LASTS": lambda entry: duration_of(entry["duration"]),
-    "SIZE": lambda entry: size_of(entry["size"]),
+    "LASTS": lambda entry: duration_of(entry["duration"]) if entry["state"] in _MEASURED else None,
+    "SIZE": lambda entry: size_of(entry["size"]) if entry["state"] in _MEASURED else None,
     "PATH": _of("path"),
     "TASK": _of("task_id"),
 }

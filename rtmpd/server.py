@@ -367,7 +367,7 @@ class Server:
 
     def _show(self, services: Services, rtmp: Address, api: Address) -> asyncio.Task[None]:
         url = f"rtmp://{reachable(rtmp)}/{_DEMO}"
-        showing.tell(url, f"http://{reachable(api)}", sys.stdout)
+        showing.tell(url, f"http://{reachable(api)}", self._offices.site.control, sys.stdout)
         return services.tasks.supervise(showing.publish(url, self._config.apps["live"], self._log), "demo")
 
     async def _wind_up(self, services: Services, recorder: Recorder) -> None:

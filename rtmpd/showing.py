@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import asyncio
 import os
+import shlex
 import sys
 import time
+from pathlib import Path
 from typing import TextIO
 
 from rtmpd.config import AppConfig
@@ -14,23 +16,27 @@ from rtmpd.control.signed_urls import sign
 from rtmpd.logs import Logger
 
 _RESTART_S = 2.0
+_SOCKET_UNSAID = Path("data/rtmpd.sock")
+"""Where `rtmpd ctl` looks by itself."""
 _SIGNED_S = 60.0
 """For the publisher to connect with a signed URL; it makes no other use of it."""
 
 
-def tell(url: str, api: str, out: TextIO) -> None:
+def tell(url: str, api: str, control: Path, out: TextIO) -> None:
     """
     Tell a newcomer what to do next.
 
     Args:
         url: of the test stream.
         api: base URL of the control API.
+        control: path of the control socket.
         out: a terminal, most likely.
     """
     out.write(f"\n  A test stream is live. Watch it:\n\n      ffplay {url}\n      vlc {url}\n\n")
     out.write(f"  Publish your own:\n\n      ffmpeg -re -i FILE -c copy -f flv {url.rpartition('/')[0]}/mystream\n\n")
-    out.write(f"  Record it, and see who watches:\n\n      rtmpd ctl record start {'/'.join(url.split('/')[-2:])}\n")
-    out.write(f"      rtmpd ctl clients          (or the API: {api}/api/v1/openapi.json)\n\n")
+    ctl = "rtmpd ctl" if control == _SOCKET_UNSAID else f"rtmpd ctl --socket {shlex.quote(str(control))}"
+    out.write(f"  Record it, and see who watches:\n\n      {ctl} record start {'/'.join(url.split('/')[-2:])}\n")
+    out.write(f"      {ctl} clients          (or the API: {api}/api/v1/openapi.json)\n\n")
     out.flush()
 
 

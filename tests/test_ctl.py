@@ -146,6 +146,9 @@ def test_with_json_the_answer_is_printed_as_it_came(site, ctl, line, asked):
         "record start live/me --type zork",
         "recordings --limit 0",
         "recordings delete",
+        "streams me",
+        "streams live/",
+        "kick --stream /me",
         "zork",
         "--json",
     ],
@@ -159,11 +162,33 @@ def test_a_command_that_makes_no_sense_asks_nothing(site, ctl, line):
 
 
 @pytest.mark.parametrize(
+    "words",
+    [
+        ["record", "stop", ""],
+        ["push", "stop", "c-1", ""],
+        ["push", "target", "add", "", "rtmp://a/b"],
+        ["push", "target", "remove", "c-1", ""],
+        ["recordings", "delete", "f-1", ""],
+        ["callbacks", "retry", ""],
+    ],
+)
+def test_an_id_that_is_empty_is_told_and_asks_nothing(site, words):
+    result = CliRunner().invoke(cli.app, ["ctl", "--socket", str(site.path), *words])
+
+    assert result.exit_code == 2
+    assert result.stderr.endswith("it is empty\n")
+    assert site.operations.asked == []
+
+
+def test_what_is_expected_of_a_stream_is_told(ctl):
+    assert ctl("streams me").stderr.endswith('"me": APPLICATION/NAME is expected\n')
+
+
+@pytest.mark.parametrize(
     ("line", "said"),
     [
         ("kick 9", "rtmpd: there is no such client\n"),
         ("streams live/you", "rtmpd: there is no such stream\n"),
-        ("streams me", "rtmpd: there is no such path; /api/v1/openapi.json has those that are\n"),
         (
             "push start live/me --name Me --target http://a",
             'rtmpd: targets[0]: text like "rtmp://a.example/app/key" is expected\n',

@@ -149,3 +149,18 @@ def test_rates_durations_and_times_are_for_people(monkeypatch):
     assert time_of(None) == "-"
     assert [duration_of(each) for each in (0, 61.5, 3599.6, 90_000)] == ["0:00", "1:02", "1:00:00", "25:00:00"]
     assert (rate_of(0), rate_of(2_000_000), rate_of(2_345_678)) == ("0 b/s", "2 Mb/s", "2.35 Mb/s")
+
+
+def test_what_is_not_known_of_a_file_yet_is_not_told_as_nothing():
+    text = shown("recordings", {"recordings": [plain(file(state="open"))]})
+
+    assert "1:02" not in text
+    assert "MB" not in text
+
+
+def test_codecs_are_told_as_people_call_them():
+    entry = plain(stream_info("live/me"))
+    for track, codec in zip(entry["tracks"], ("avc1", "mp4a"), strict=True):
+        track["codec"] = codec
+
+    assert "H.264 1280x720, AAC 48 kHz" in shown("stream", entry)

@@ -3,18 +3,14 @@
 from __future__ import annotations
 
 import contextlib
-import http.client
 import json
 import stat
 
 import pytest
 
-from tests.helpers.api import Api
-from tests.helpers.fuzz import find_faults
-from tests.helpers.processes import PATIENCE_S
+from tests.helpers.api import Api, refused
 from tests.helpers.rtmp_client import Connection, LivePublisher
 from tests.helpers.server import Server
-from tests.helpers.site import UnixConnection
 
 pytestmark = pytest.mark.e2e
 
@@ -26,10 +22,6 @@ BODY_BYTES = 10_000_000
 BODIES = 4
 GROWN_BYTES = 8 << 20
 """Less than one of those bodies."""
-SEEDS = (1, 2)
-SEEDS_OF_THE_PROOF = range(20)
-EXAMPLES = 8
-EXAMPLES_OF_THE_PROOF = 60
 
 # 200 characters at most, no slash, no control character, no dot or space at the ends.
 NO_FILE_NAMES = [
@@ -81,31 +73,6 @@ def guarded(tmp_path_factory):
 @pytest.fixture(params=["socket", "http"])
 def api(request, server):
     return server.api if request.param == "socket" else Api(server.http_address)
-
-
-def state_of(server):
-    """All that callers can change."""
-    api = server.api
-    lists = [api.get(path).body for path in ("pushes", "records", "recordings")]
-    names = {"task_id", "file_id", "channel_id", "state", "targets"}
-    kept = [
-        [{name: each[name] for name in names & each.keys()} for each in body] for (body,) in map(dict.values, lists)
-    ]
-    return kept, sorted(each["stream"] for each in api.get("streams").body["streams"] if each["publisher"])
-
-
-@contextlib.contextmanager
-def nothing_is_done(server):
-    before = state_of(server)
-    yield
-    assert state_of(server) == before
-
-
-def refused(answer, status):
-    """What a person reads: one line, or one for each fault."""
-    assert (answer.status, answer.body["status"]) == (status, status), answer
-    assert answer.headers["content-type"] == "application/problem+json"
-    return answer.body["errors"] or [answer.body["detail"]]
 
 
 # Twice
@@ -175,7 +142,7 @@ def test_a_second_target_of_the_same_url_or_its_second_end_succeeds_and_says_so(
     ],
 )
 def test_what_is_not_there_is_told_so(api, server, method, path, body, told):
-    with nothing_is_done(server):
+    with server.api.nothing_is_done():
         answer = api.request(method, path, body, {})
 
     assert refused(answer, 405 if "possible:" in told else 404) == [told]
@@ -194,7 +161,7 @@ def test_a_push_that_is_unknown_is_told_beside_the_others(api):
 
 @pytest.mark.parametrize("name", NO_FILE_NAMES)
 def test_a_name_that_could_lead_elsewhere_is_refused(api, server, name):
-    with nothing_is_done(server):
+    with server.api.nothing_is_done():
         (fault,) = refused(api.post("records", {"stream": LIVE, "file_name": name}), 422)
 
     expected = "no slash, no control character, no dot or space at its ends) is expected"
@@ -210,7 +177,7 @@ def test_a_name_that_could_lead_elsewhere_is_refused(api, server, name):
     ],
 )
 def test_a_name_that_deceives_is_refused(api, server, name, told):
-    with nothing_is_done(server):
+    with server.api.nothing_is_done():
         assert refused(api.post("records", {"stream": LIVE, "file_name": name}), 422) == [told]
 
 
@@ -272,7 +239,7 @@ URL = 'text like "rtmp://a.example/app/key" is expected'
     ],
 )
 def test_values_that_make_no_sense_are_told_one_by_one(api, server, path, body, told):
-    with nothing_is_done(server):
+    with server.api.nothing_is_done():
         assert refused(api.post(path, body), 422) == told
 
 
@@ -302,7 +269,7 @@ def test_values_that_make_no_sense_are_told_one_by_one(api, server, path, body, 
     ],
 )
 def test_what_is_no_json_is_told_so(api, server, body, content_type, status, told):
-    with nothing_is_done(server):
+    with server.api.nothing_is_done():
         (text,) = refused(api.post("records", body, Content_Type=content_type), status)
 
     assert text.startswith(told)
@@ -312,7 +279,7 @@ def test_what_is_no_json_is_told_so(api, server, body, content_type, status, tol
 def test_a_body_of_10_megabytes_is_refused_and_not_kept(api, server, coding):
     def post():
         body = iter([b" " * BODY_BYTES]) if coding else b" " * BODY_BYTES
-        connection = _connection(api)
+        connection = api.connection()
         connection.request("POST", "/api/v1/pushes", body, {"Content-Type": "application/json"})
         response = connection.getresponse()
         problem = json.loads(response.read())
@@ -347,7 +314,7 @@ def test_a_body_of_10_megabytes_is_refused_and_not_kept(api, server, coding):
     ],
 )
 def test_pages_of_other_sites_can_do_nothing(server, headers, status, told):
-    with nothing_is_done(server):
+    with server.api.nothing_is_done():
         for method, path, body in (
             ("DELETE", f"streams/{LIVE}", None),
             ("POST", "pushes", PUSH),
@@ -370,7 +337,7 @@ def test_pages_of_other_sites_can_do_nothing(server, headers, status, told):
 def test_who_has_no_token_can_do_nothing(guarded, authorization, told):
     headers = {} if authorization is None else {"Authorization": authorization}
     api = Api(guarded.http_address)
-    with nothing_is_done(guarded):
+    with guarded.api.nothing_is_done():
         for method, path, body in (
             ("DELETE", f"streams/{LIVE}", None),
             ("POST", "pushes", PUSH),
@@ -420,15 +387,8 @@ def test_the_spellings_and_numbers_of_the_hosted_service_are_understood(api):
 # What is told
 
 
-def _connection(api):
-    where = api._where
-    if isinstance(where, tuple):
-        return http.client.HTTPConnection(*where, timeout=PATIENCE_S)
-    return UnixConnection(where)
-
-
 def test_every_operation_is_told_to_who_follows_events(api, server):
-    with contextlib.closing(_connection(api)) as connection:
+    with contextlib.closing(api.connection()) as connection:
         connection.request("GET", "/api/v1/events")
         events = connection.getresponse()
         assert events.readline() == b": hello\n"
@@ -465,32 +425,3 @@ def test_every_operation_is_told_to_who_follows_events(api, server):
         (line,) = (each for each in told if each["event"] == event)
         assert values.items() <= line.items()
     assert "secret" not in "".join(lines)
-
-
-# What a machine thinks of
-
-
-def test_nothing_is_found_by_who_asks_everything_that_the_document_allows(tmp_path, sources, prove):
-    tags = sources.tags("h264+aac")
-    with Server(tmp_path / "server", f'{CONFIG}[http]\ntoken = "{TOKEN}"\n') as server:
-        url = f"http://127.0.0.1:{server.http_address[1]}"
-        for seed in SEEDS_OF_THE_PROOF if prove else SEEDS:
-            # Clients are kicked and publishers disconnected in the course of it.
-            with (
-                LivePublisher(server.address, "me", tags),
-                LivePublisher(server.address, "me", tags, app="private"),
-            ):
-                server.api.wait_for_stream(LIVE)
-                server.api.start_push(PRIVATE, record_file_type=2)
-                server.api.start_record(LIVE)
-                faults = find_faults(
-                    url,
-                    TOKEN,
-                    examples=EXAMPLES_OF_THE_PROOF if prove else EXAMPLES,
-                    seed=seed,
-                    leave_out=["/api/v1/drain"],
-                )
-            assert not faults, "\n\n".join([f"seed {seed}", *faults])
-        assert {"record requested", "push started", "push target added", "record stopped"} <= {
-            line["event"] for line in server.log
-        }

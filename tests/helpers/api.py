@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
 import http.client
 import json
 import socket
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, NamedTuple
 from urllib.parse import quote
@@ -68,12 +70,7 @@ class Api:
             body: JSON value, or bytes that are sent as they are.
             headers: more of them; `_` in a name stands for "-".
         """
-        address = self._where
-        connection = (
-            http.client.HTTPConnection(*address, timeout=PATIENCE_S)
-            if isinstance(address, tuple)
-            else _UnixConnection(address)
-        )
+        connection = self.connection()
         sent = {name.replace("_", "-"): value for name, value in headers.items()}
         if self._token is not None:
             sent.setdefault("Authorization", f"Bearer {self._token}")
@@ -89,6 +86,30 @@ class Api:
         found = {name.lower(): value for name, value in response.getheaders()}
         is_json = found.get("content-type", "").split(";")[0].endswith("json")
         return Answer(response.status, json.loads(text) if is_json else text.decode(), found)
+
+    def connection(self) -> http.client.HTTPConnection:
+        """A connection, for what `request` cannot do."""
+        if isinstance(self._where, tuple):
+            return http.client.HTTPConnection(*self._where, timeout=PATIENCE_S)
+        return _UnixConnection(self._where)
+
+    def state(self) -> object:
+        """All that callers can change: pushes, recordings, files, and who publishes."""
+        lists = (self.get(path).body for path in ("pushes", "records", "recordings"))
+        names = {"task_id", "file_id", "channel_id", "state", "targets"}
+        kept = [
+            [{name: each[name] for name in names & each.keys()} for each in body] for (body,) in map(dict.values, lists)
+        ]
+        return kept, [
+            each["publisher"]["client_id"] for each in self.get("streams").body["streams"] if each["publisher"]
+        ]
+
+    @contextlib.contextmanager
+    def nothing_is_done(self) -> Iterator[None]:
+        """See that what happens inside the block changes nothing."""
+        before = self.state()
+        yield
+        assert self.state() == before
 
     # What tests do all the time; each fails where the server says no.
 
@@ -117,6 +138,22 @@ class Api:
     def stop_record(self, task_id: str) -> dict[str, Any]:
         """Stop a recording."""
         return _ok(self.post(f"records/{task_id}/stop"))
+
+
+def refused(answer: Answer, status: int) -> list[str]:
+    """
+    See that a request was refused with a problem document.
+
+    Args:
+        answer: to it.
+        status: that is expected.
+
+    Returns:
+        What a person reads: one line, or one for each fault.
+    """
+    assert (answer.status, answer.body["status"]) == (status, status), answer
+    assert answer.headers["content-type"] == "application/problem+json"
+    return answer.body["errors"] or [answer.body["detail"]]
 
 
 def _ok(answer: Answer) -> Any:
