@@ -37,6 +37,7 @@ from rtmpd.config_types import (
     Seconds,
     Secret,
     Share,
+    SocketPath,
     Switch,
     Template,
 )
@@ -98,7 +99,7 @@ class HttpConfig(Section):
 class ControlConfig(Section):
     """The control socket: the same API for programs on this machine, without a token."""
 
-    socket: FilePath | None = Field(
+    socket: SocketPath | None = Field(
         default=None,
         description="A Unix socket that only this user can open; by default rtmpd.sock in the data directory.",
         examples=["/run/rtmpd/rtmpd.sock"],

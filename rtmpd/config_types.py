@@ -76,6 +76,9 @@ ListenAddress = Annotated[
 FilePath = Annotated[
     Path, Strict(strict=False), AfterValidator(_without_nul), Unit("path", "the path of a file that can be read")
 ]
+SocketPath = Annotated[
+    Path, Strict(strict=False), AfterValidator(_without_nul), Unit("path", "the path of a Unix socket")
+]
 DirectoryPath = Annotated[
     Path, Strict(strict=False), AfterValidator(_without_nul), Unit("path", "the path of a directory")
 ]

@@ -3,14 +3,22 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
+from typing import Any
+from urllib.parse import unquote_plus
 
 from rtmpd.control import models
 from rtmpd.control.answered import answered
 from rtmpd.control.callback_body import shown_url
+from rtmpd.control.credentials import KEY_PARAMETER
+from rtmpd.control.signed_urls import SIGNATURE_PARAMETER
+from rtmpd.control.targets import HIDDEN
 from rtmpd.errors import NotPossible
 from rtmpd.logs import Logger
 from rtmpd.store.deliveries import Deliveries, Delivery, Query
+
+_KEYS = frozenset({KEY_PARAMETER, SIGNATURE_PARAMETER})
+"""Parameters that open a stream."""
 
 
 class Callbacks:
@@ -84,5 +92,16 @@ def _show(delivery: Delivery) -> models.Callback:
         created_at=delivery.created_at,
         next_try_at=delivery.next_try_at,
         last_error=delivery.last_error,
-        body=delivery.body,
+        body=_without_keys(delivery.body),
     )
+
+
+def _without_keys(body: Mapping[str, Any]) -> dict[str, Any]:
+    """The receiver gets the publisher's query as it came; whoever lists callbacks could publish with what is in it."""
+    if not isinstance(query := body.get("stream_param"), str):
+        return dict(body)
+    parts = (part.partition("=") for part in query.split("&"))
+    shown = (
+        f"{name}={HIDDEN}" if unquote_plus(name) in _KEYS else f"{name}{equals}{value}" for name, equals, value in parts
+    )
+    return {**body, "stream_param": "&".join(shown)}

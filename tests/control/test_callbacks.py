@@ -124,3 +124,21 @@ async def test_what_the_database_holds_is_shown_and_tried_again(tmp_path):
     with pytest.raises(NotPossible, match="no receiver is owed callback never"):
         await callbacks.retry("never")
     await database.close()
+
+
+@pytest.mark.parametrize(
+    ("query", "shown"),
+    [
+        ("key=SECRET&userid=7", "key=***&userid=7"),
+        ("txSecret=SECRET&txTime=6b073bab", "txSecret=***&txTime=6b073bab"),
+        ("a&%6bey=SECRET&b=", "a&%6bey=***&b="),
+        ("", ""),
+    ],
+)
+async def test_what_opened_the_stream_is_not_shown(query, shown):
+    body = {"event_type": 1, "stream_param": query}
+
+    (callback,) = (await desk(PlayedDeliveries(delivery(body=body))).list(models.CallbacksQuery())).callbacks
+
+    assert callback.body == {"event_type": 1, "stream_param": shown}
+    assert body["stream_param"] == query
