@@ -66,6 +66,8 @@ class Protocol(RequestHandler):
         for message, _ in self._messages:
             _cut_loose(getattr(message, "exc", None))
         super().connection_lost(exc)
+        if self._waiter is None:  # else the next of them is being taken
+            self._messages.clear()
 
     def handle_error(
         self,
