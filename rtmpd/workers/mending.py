@@ -218,6 +218,8 @@ class Mending:
                 self._discard(file.file_id)
         lost_at = row.waiting_since or max([row.started_at, *(there[file.file_id] for file in left)])
         lost_at = min(lost_at, self._studio.now())  # a clock that was set back must not make it wait for hours
+        if left and not row.turns and row.state != "ended":
+            left = [self._enter_start(row, left[0]), *left[1:]]
         wait_s = 0.0
         if row.state != "ended":
             until = lost_at + may_resume(row)
@@ -229,13 +231,20 @@ class Mending:
         else:
             self._end(row, left, "its publisher did not come back", asyncio.Event())
 
+    def _enter_start(self, row: RecordingRow, file: FileRow) -> FileRow:
+        """Tell of the start of a recording whose server was killed after a file was opened, and before that was entered."""
+        told = [owed.status(row, "record_start_succeeded", "", self._studio.now())]
+        self._studio.ledger.note(lambda index: index.opened(file.file_id, file.path, row.started_at, told))
+        return replace(file, state="open", start_at=row.started_at)
+
     async def _keep_waiting(
         self, row: RecordingRow, left: list[FileRow], wait_s: float, lost_at: float
     ) -> list[FileRow]:
         """Let a recording wait for its publisher; what is returned cannot be continued and is to be repaired."""
         entries = await self._index.list(Query(recording_id=row.recording_id, limit=_ALL))
-        known = {file.file_id for file in left}
-        files = [each.file for each in entries if each.file.state == "closed" or each.file.file_id in known]
+        known = {file.file_id: file for file in left}
+        rows = [known.get(each.file.file_id, each.file) for each in entries]
+        files = [row for row in rows if row.state == "closed" or row.file_id in known]
         last = max(
             (file for file in files if file.file_format in CONTINUED), key=lambda file: file.sequence, default=None
         )

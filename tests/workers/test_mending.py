@@ -12,6 +12,7 @@ from rtmpd.workers import mending as mending_module
 from rtmpd.workers.mending import DEATHS, FIRST_PAUSE_S, LONGEST_PAUSE_S
 from rtmpd.workers.workshop import DIED
 from tests.helpers.played_workers import file_facts
+from tests.helpers.store import deliver_everything
 from tests.helpers.studio import Rig, rows_of, until
 
 BOTH = {"record_formats": ["flv", "hls"], "resume_s": 60}
@@ -64,6 +65,47 @@ async def test_a_repair_that_is_itself_interrupted_is_done_by_the_next_server_on
         await rig.kill()
 
     assert [row["event_type"] for row in rows_of(rig.database.path)["outbox"]] == [332, 100, 332]
+
+
+async def killed_before_its_start_was_entered(tmp_path, **app):
+    rig = await Rig.open(tmp_path, **app)
+    publication = rig.publish()
+    rig.send(publication, "k..")
+    await rig.settle()
+    rig.running[0].cancel()  # the ledger: what is noted from now on is lost by the kill
+    rig.worker.write()
+    await until(lambda: rig.said("recording started"))
+    await rig.kill()
+    assert rows_of(rig.database.path)["outbox"] == []
+
+
+@pytest.mark.parametrize("resume_s", [0, 60])
+async def test_a_start_that_a_killed_server_did_not_enter_is_told_before_anything_else_and_once(tmp_path, resume_s):
+    await killed_before_its_start_was_entered(tmp_path, resume_s=resume_s)
+    rig = await Rig.open(tmp_path, resume_s=resume_s, gate=False)
+    await rig.kill()
+    rig = await Rig.open(tmp_path, resume_s=resume_s)
+    await rig.pass_time(resume_s)
+
+    (file,) = await rig.files()
+    assert (file.state, file.size_bytes) == ("closed", 12)
+    paused = ["record_paused"] if resume_s else []
+    assert await rig.turns() == ["record_start_succeeded", *paused, "record_ended"]
+    assert (await rig.select("SELECT event_type FROM outbox ORDER BY number"))[0]["event_type"] == 332
+    await rig.close()
+
+
+async def test_a_start_that_was_entered_late_is_not_told_again_when_the_publisher_is_back(tmp_path):
+    await killed_before_its_start_was_entered(tmp_path, resume_s=60)
+    rig = await Rig.open(tmp_path, resume_s=60)
+    assert await rig.turns() == ["record_start_succeeded", "record_paused"]
+    await rig.database.submit(deliver_everything)
+    await record(rig)
+    await rig.stop_recording(next(iter(rig.registry)).publication)
+
+    assert [file.state for file in await rig.files()] == ["closed", "closed"]
+    assert "record_start_succeeded" not in await rig.turns()
+    await rig.close()
 
 
 async def test_files_without_frames_vanish_with_their_rows(tmp_path):
