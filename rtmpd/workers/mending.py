@@ -8,7 +8,7 @@ workshop's process. A recording whose publisher may still come back keeps its pl
 from __future__ import annotations
 
 import asyncio
-from collections import deque
+from collections import Counter, deque
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -85,6 +85,9 @@ class Mending:
         self._stopped = False
         self._waiting: dict[str, _Waiting] = {}
         """By recording id, in the order of their start."""
+        self._under_repair: Counter[str] = Counter()
+        """Files, by recording id."""
+        self._when_whole: dict[str, list[Callable[[], None]]] = {}
 
     @property
     def waiting(self) -> tuple[RecordingRow, ...]:
@@ -165,8 +168,24 @@ class Mending:
         def mended(outcome: protocol.JobDone, size_bytes: int) -> None:
             self._enter(row, file, outcome, size_bytes, fault)
             done()
+            self._mended(row.recording_id)
 
+        self._under_repair[row.recording_id] += 1
         self._put(_Task("repair", file, mended))
+
+    def when_whole(self, recording_id: str, then: Callable[[], None]) -> None:
+        """
+        Wait for the files of a recording that are being repaired: its end is told after them.
+
+        Args:
+            recording_id: of any recording.
+            then: called once none of them is left; at once where there is none.
+        """
+        if self._under_repair[recording_id]:
+            self._when_whole.setdefault(recording_id, []).append(then)
+        else:
+            del self._under_repair[recording_id]
+            then()
 
     def move_index(self, file: FileRow, done: Callable[[int], None]) -> None:
         """
@@ -220,6 +239,7 @@ class Mending:
         lost_at = min(lost_at, self._studio.now())  # a clock that was set back must not make it wait for hours
         if left and not row.turns and row.state != "ended":
             left = [self._enter_start(row, left[0]), *left[1:]]
+            row = replace(row, turns=1)
         wait_s = 0.0
         if row.state != "ended":
             until = lost_at + may_resume(row)
@@ -256,7 +276,8 @@ class Mending:
         unclosed = [file for file in left if last is not None and file.file_id == last.file_id]
         self._waiting[row.recording_id] = _Waiting(row, [*others, *goes_on], unclosed, timer, asyncio.Event())
         if row.state != "waiting":
-            told = [owed.status(row, "record_paused", "the server was interrupted", self._studio.now())]
+            paused = owed.status(row, "record_paused", "the server was interrupted", self._studio.now())
+            told = [paused] if row.turns else []  # one that never started does not pause
             self._studio.ledger.note(lambda index: index.wait(row.recording_id, lost_at, told))
         return [file for file in left if last is None or file.file_id != last.file_id]
 
@@ -270,20 +291,23 @@ class Mending:
 
     def _end(self, row: RecordingRow, files: Sequence[FileRow], reason: str, over: asyncio.Event) -> None:
         """End a recording after its last files."""
-        left = len(files)
 
-        def one_less() -> None:
-            nonlocal left
-            left -= 1
-            if left <= 0 and row.state != "ended":
+        def end() -> None:
+            if row.state != "ended":
                 now = self._studio.now()
                 told = [owed.status(row, "record_ended", reason, now)]
                 self._studio.ledger.note(lambda index: index.ended(row.recording_id, now, None, told), over.set)
 
         for file in files:
-            self.mend(row, file, one_less)
-        if not files:
-            one_less()
+            self.mend(row, file, lambda: None)
+        self.when_whole(row.recording_id, end)
+
+    def _mended(self, recording_id: str) -> None:
+        self._under_repair[recording_id] -= 1
+        if not self._under_repair[recording_id]:
+            del self._under_repair[recording_id]
+            for then in self._when_whole.pop(recording_id, ()):
+                then()
 
     def _put(self, task: _Task) -> None:
         if not self._stopped:

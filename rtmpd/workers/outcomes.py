@@ -99,6 +99,11 @@ class Outcomes:
             recorder.repairs += 1
             self._mending.mend(recorder.row, file, lambda: self._repaired(recorder), fault)
 
+    def wait_for_earlier(self, recorder: StreamRecorder) -> None:
+        """Have a recording that goes on after a restart not end before its files that are still being repaired."""
+        recorder.repairs += 1
+        self._mending.when_whole(recorder.row.recording_id, lambda: self._repaired(recorder))
+
     def _keep(self, recorder: StreamRecorder, file: FileRow, facts: protocol.FileFacts, around: Circumstances) -> None:
         """Enter a complete file into the index, and owe its callbacks."""
 

@@ -262,6 +262,7 @@ class Recorder:
         recorder = self._add(StreamRecorder(self._studio, stream, plan, self._ended, row=row, files=files))
         left = [file for file in files if file.state == "open" and file.file_format not in plan.formats]
         self._outcomes.mend(recorder, left)
+        self._outcomes.wait_for_earlier(recorder)
 
     def _add(self, recorder: StreamRecorder) -> StreamRecorder:
         row = recorder.row
@@ -306,8 +307,12 @@ class Recorder:
         now = self._studio.now()
         if self._stopping and self._may_resume(row) > 0:
             # The next server goes on with it, if it comes in time.
-            told = [] if recorder.is_paused else [recorder.turn("record_paused", "the server stops")]
+            is_to_pause = recorder.has_started and not recorder.is_paused
+            told = [recorder.turn("record_paused", "the server stops")] if is_to_pause else []
             self._studio.ledger.note(lambda index: index.wait(row.recording_id, now, told))
+        elif recorder.repairs:
+            # The next server tells of the end, after the files that it repairs.
+            self._studio.ledger.note(lambda index: index.ending(row.recording_id, now))
         else:
             fault = recorder.fault
             told = [recorder.turn("record_ended", fault or recorder.reason)]

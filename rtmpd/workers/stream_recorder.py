@@ -102,8 +102,8 @@ class StreamRecorder:
         """Its end is in the index, and all of its files."""
         self.has_started = any(file.start_at is not None for file in files)
         """A file was opened, now or by an earlier server."""
-        self.is_paused = False
-        """It was told that it waits for its publisher."""
+        self.is_paused = row is not None and self.has_started
+        """It was told that it waits for its publisher; what has not started does not pause."""
         self._studio = studio
         self._on_end = on_end
         self.row = _new_row(stream, plan, studio.now()) if row is None else replace(row, formats=plan.formats)
@@ -358,14 +358,14 @@ class StreamRecorder:
 
     def _wait(self) -> None:
         self.phase = Phase.WAITING
-        self.is_paused = True
+        self.is_paused = self.has_started
         now = self._studio.now()
-        told = [self.turn("record_paused", "its publisher is gone")]
+        told = [self.turn("record_paused", "its publisher is gone")] if self.is_paused else []
         self._studio.ledger.note(lambda index: index.wait(self.row.recording_id, now, told))
 
     def _note_resumed(self) -> None:
+        told = [self.turn("record_resumed")] if self.is_paused else []
         self.is_paused = False
-        told = [self.turn("record_resumed")]
         self._studio.ledger.note(lambda index: index.resumed(self.row.recording_id, told))
 
     def _cross_over(self, sink: FeedSink, before: Log, log: Log) -> None:

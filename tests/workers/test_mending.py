@@ -108,6 +108,69 @@ async def test_a_start_that_was_entered_late_is_not_told_again_when_the_publishe
     await rig.close()
 
 
+async def kinds_of_events(rig):
+    """What is owed, in its order; of recordings' turns, which."""
+    rows = await rig.select("SELECT event_type, body FROM outbox ORDER BY number")
+    return [json.loads(row["body"]).get("record_event", row["event_type"]) for row in rows]
+
+
+async def test_the_end_of_a_recording_that_went_on_is_told_after_the_files_of_the_killed_server(tmp_path):
+    await killed(tmp_path, resume_s=60)
+    rig = await Rig.open(tmp_path, resume_s=60, gate=False)
+    await record(rig)
+    await rig.stop_recording(next(iter(rig.registry)).publication)
+    assert (await kinds_of_events(rig))[-2:] == ["record_paused", 100]
+
+    rig.workshop.gate.set()
+    await rig.settle()
+    assert (await kinds_of_events(rig))[-2:] == [100, "record_ended"]
+    assert list((await rig.recordings()).values()) == ["ended"]
+    await rig.close()
+
+
+async def test_the_end_of_a_recording_whose_publisher_stays_away_is_told_after_the_files_of_the_killed_server(tmp_path):
+    await killed(tmp_path, resume_s=60)
+    rig = await Rig.open(tmp_path, resume_s=60, gate=False)
+    await rig.pass_time(60)
+    assert await kinds_of_events(rig) == ["record_start_succeeded", "record_paused"]
+
+    rig.workshop.gate.set()
+    await rig.settle()
+    assert await kinds_of_events(rig) == ["record_start_succeeded", "record_paused", 100, "record_ended"]
+    await rig.close()
+
+
+async def test_a_server_that_stops_before_the_files_are_repaired_leaves_the_end_to_the_next(tmp_path):
+    rig = await Rig.open(tmp_path, resume_s=0, gate=False)
+    await record(rig)
+    rig.supervisor.die(rig.worker)
+    await rig.settle()
+    await rig.stop()
+    assert "record_ended" not in [
+        json.loads(row["body"]).get("record_event") for row in rows_of(rig.database.path)["outbox"]
+    ]
+    rig = await Rig.open(tmp_path, resume_s=0)
+
+    assert (await kinds_of_events(rig))[-2:] == [100, "record_ended"]
+    assert list((await rig.recordings()).values()) == ["ended"]
+    await rig.close()
+
+
+async def test_a_recording_that_was_killed_before_it_had_a_file_starts_when_its_publisher_is_back(tmp_path):
+    rig = await Rig.open(tmp_path, resume_s=60)
+    rig.publish()
+    await rig.settle()
+    await rig.kill()
+    for path in (tmp_path / "recordings").rglob("*.flv"):
+        path.unlink()
+    rig = await Rig.open(tmp_path, resume_s=60)
+    await record(rig)
+    await rig.stop_recording(next(iter(rig.registry)).publication)
+
+    assert await rig.turns() == ["record_start_succeeded", "record_paused", "record_ended"]
+    await rig.close()
+
+
 async def test_files_without_frames_vanish_with_their_rows(tmp_path):
     rig = await Rig.open(tmp_path, resume_s=0)
     await record(rig, kinds="")
