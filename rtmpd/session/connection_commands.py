@@ -37,7 +37,10 @@ def handle(dialogue: Dialogue, command: Command, now: float) -> None:
 
 
 def _connect(dialogue: Dialogue, command: Command, now: float) -> None:
-    """Grant it: whether the application exists is asked when the stream is known, since URLs are split in many ways."""
+    """Grant it to all or none: the application is looked up with the stream, since URLs are split in many ways."""
+    if (refusal := dialogue.connect_refusal) is not None:
+        # A new one: what all connections raised would hold on to the frames of each.
+        raise Refused(refusal.code, refusal.description)
     properties = command.command_object if isinstance(command.command_object, dict) else {}
     app = _text(properties, "app")
     tc_url = _text(properties, "tcUrl")
@@ -55,6 +58,7 @@ def _connect(dialogue: Dialogue, command: Command, now: float) -> None:
     dialogue.enter("connect", now)
     flash_version = printable(_text(properties, "flashVer"))
     capabilities = replies.read_capabilities(properties)
+    dialogue.can_reconnect = bool(capabilities.flags & replies.RECONNECT)
     dialogue.events.append(Connected(printable(app), printable(tc_url), flash_version, capabilities))
 
 

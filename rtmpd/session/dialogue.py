@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from typing import ClassVar
 
-from rtmpd.errors import LimitExceeded, OutOfOrder
+from rtmpd.errors import LimitExceeded, OutOfOrder, Refused
 from rtmpd.session.events import Event, PlayEnded, PublishEnded
 from rtmpd.session.limits import Limits, TokenBucket
 from rtmpd.session.paths import StreamName
@@ -65,7 +65,9 @@ class Dialogue:
         "acknowledged",
         "announced_window",
         "app",
+        "can_reconnect",
         "closing_reason",
+        "connect_refusal",
         "events",
         "limits",
         "name",
@@ -99,6 +101,10 @@ class Dialogue:
         self.events: list[Event] = []
         self.app = ""
         self.tc_url = ""
+        self.can_reconnect = False
+        """The client said in connect that it understands a reconnect request."""
+        self.connect_refusal: Refused | None = None
+        """What a connect is answered with; None: it is granted."""
         self.role = ""
         """"publish" or "play", by the last request; empty before."""
         self.name: StreamName | None = None

@@ -3,8 +3,8 @@ What the server says: messages made of their facts, in the form that every clien
 
 A client's own requests are `requests`.
 
-An info object is a plain Object with level, code and a description; an onStatus holds nothing else, because ffmpeg
-reads it by position. All of it goes out on chunk stream 3, apart from what carries media.
+An info object is a plain Object with level, code and a description; an onStatus begins with them, because ffmpeg reads it by
+position. All of it goes out on chunk stream 3, apart from what carries media.
 
 RTMP 1.0 section 7.2; Enhanced RTMP v2, "Enhancing NetConnection connect Command".
 """
@@ -26,8 +26,10 @@ _DESCRIPTION_CHARACTERS = 256
 FOUR_CCS = ("avc1", "hvc1", "vvc1", "av01", "vp09", "vp08", "mp4a", "Opus", ".mp3", "fLaC", "ac-3", "ec-3")
 _MAX_FOUR_CCS = 32
 CAN_FORWARD = 4
-FORWARDED_FLAGS = 2 | 4 | 8
-"""Multitrack, ModEx and nanosecond offsets are passed on as they come. Reconnect requests (1) are not sent."""
+RECONNECT = 1
+"""Of capsEx: knows what a reconnect request is."""
+SUPPORTED_FLAGS = RECONNECT | 2 | 4 | 8
+"""Reconnect requests are sent and understood; multitrack, ModEx and nanosecond offsets are passed on as they come."""
 
 
 def on_status(message_stream_id: int, code: str, description: str | None = None) -> Message:
@@ -40,6 +42,18 @@ def on_status(message_stream_id: int, code: str, description: str | None = None)
         description: the code's own if there is none.
     """
     return message_of(message_stream_id, "onStatus", 0, None, _info(code, description))
+
+
+def reconnect_request(tc_url: str | None, description: str) -> Message:
+    """
+    Ask the peer to go on elsewhere; we serve it until it leaves.
+
+    Args:
+        tc_url: of the application there, absolute or relative to the peer's own; None: the same one.
+        description: why, for its user.
+    """
+    info = _info("NetConnection.Connect.ReconnectRequest", description)
+    return message_of(0, "onStatus", 0, None, info if tc_url is None else {**info, "tcUrl": tc_url})
 
 
 def result(transaction_id: float, *values: Encodable) -> Message:
@@ -87,7 +101,7 @@ def read_capabilities(properties: Mapping[str, AmfValue]) -> Capabilities:
 def _enhanced_properties(properties: Mapping[str, AmfValue]) -> dict[str, Encodable]:
     """Answer the Enhanced RTMP keys that the client sent, and no others: older clients know none of them."""
     answers: dict[str, Encodable] = {
-        "capsEx": _flags(properties.get("capsEx")) & FORWARDED_FLAGS,
+        "capsEx": _flags(properties.get("capsEx")) & SUPPORTED_FLAGS,
         "fourCcList": FOUR_CCS,
         "videoFourCcInfoMap": {"*": CAN_FORWARD},
         "audioFourCcInfoMap": {"*": CAN_FORWARD},

@@ -7,7 +7,7 @@ Transaction ids are fixed, as each request is made once on a connection. RTMP 1.
 
 from __future__ import annotations
 
-from rtmpd.session.replies import CAN_FORWARD, FORWARDED_FLAGS, FOUR_CCS, message_of
+from rtmpd.session.replies import CAN_FORWARD, FOUR_CCS, SUPPORTED_FLAGS, message_of
 from rtmpd.session.urls import RtmpUrl
 from rtmpd.wire.amf import Encodable
 from rtmpd.wire.messages import SET_BUFFER_LENGTH, Message, encode_user_control
@@ -24,7 +24,6 @@ DELETE_STREAM = 7
 BUFFER_LENGTH_MS = 3000
 """What ffmpeg says that it buffers. Servers of recordings send so much at once; live ones ignore it."""
 
-_RECONNECT = 1
 _LIVE_OR_RECORDED = -2
 _ENCODER: dict[str, Encodable] = {"type": "nonprivate", "flashVer": "FMLE/3.0 (compatible; rtmpd)"}
 # Interop: services look for FMLE in the name, and for the numbers in that of a player.
@@ -55,7 +54,7 @@ def connect(url: RtmpUrl, role: str, auth_query: str) -> Message:
         "fourCcList": FOUR_CCS,
         "videoFourCcInfoMap": {"*": CAN_FORWARD},
         "audioFourCcInfoMap": {"*": CAN_FORWARD},
-        "capsEx": FORWARDED_FLAGS | _RECONNECT,
+        "capsEx": SUPPORTED_FLAGS,
     }
     return message_of(0, "connect", CONNECT, properties)
 

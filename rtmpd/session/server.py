@@ -6,10 +6,11 @@ How an owner uses it stands in `base`. It asks (`PublishRequested`), the owner a
 
 from __future__ import annotations
 
+import re
 from typing import NamedTuple
 
 from rtmpd.errors import PeerTimeout, Refused
-from rtmpd.session import server_commands, stream_commands
+from rtmpd.session import replies, server_commands, stream_commands
 from rtmpd.session.base import Session
 from rtmpd.session.dialogue import NOT_RECEIVING, Dialogue
 from rtmpd.session.events import Event
@@ -30,6 +31,9 @@ _TOO_EARLY = {
     ConnectionState.HANDSHAKE: " before the end of the handshake",
     ConnectionState.UNCONNECTED: " before connect",
 }
+
+_WITHOUT_PATH = re.compile(r"\w+://[^/]*/?")
+"""A URL that names a server and no application."""
 
 
 class Description(NamedTuple):
@@ -140,6 +144,36 @@ class ServerSession(Session[Dialogue]):
         """
         stream_commands.finish_play(self._dialogue, message_stream_id, reason, now)
         self._stop_reading_if_over()
+
+    def refuse_connect(self, refused: Refused) -> None:
+        """
+        Answer a connect with an error from now on; whoever is connected stays.
+
+        Args:
+            refused: what the peer is told.
+        """
+        self._dialogue.connect_refusal = refused
+
+    def request_reconnect(self, tc_url: str | None, description: str, now: float) -> bool:  # noqa: ARG002 - no wait begins
+        """
+        Ask the peer to go on elsewhere, if it said that it can; it is served as before until it leaves.
+
+        Args:
+            tc_url: of the application there, absolute or relative to the peer's own; where it is absolute and has no
+                path, the application's name stays what it is; None: the same URL again.
+            description: why, for people; not empty.
+            now: the time in seconds.
+
+        Returns:
+            Whether it was asked. Never before connect, nor when the last word was said.
+        """
+        dialogue = self._dialogue
+        if dialogue.state is not ConnectionState.CONNECTED or not dialogue.can_reconnect:
+            return False
+        if tc_url is not None and _WITHOUT_PATH.fullmatch(tc_url):
+            tc_url = f"{tc_url.rstrip('/')}/{dialogue.app}"
+        dialogue.send(replies.reconnect_request(tc_url, description))
+        return True
 
     @property
     def plays(self) -> bool:

@@ -166,10 +166,10 @@ class Transcript:
         """Play the handshake."""
         self.received(HANDSHAKE)
 
-    def connects(self, app="live") -> None:
+    def connects(self, app="live", **properties) -> None:
         """Play everything up to the answer of a createStream, without looking at it."""
         self.shakes_hands()
-        self.received(command("connect", 1, {"app": app}), command("createStream", 2))
+        self.received(command("connect", 1, {"app": app, **properties}), command("createStream", 2))
         self._said.clear()
         self._told.clear()
 
@@ -208,11 +208,12 @@ class Transcript:
         self._told += self.session.receive_eof(self.now)
         self._listen()
 
-    def decides(self, verb: str, *arguments, **keywords) -> None:
-        """Let the owner call a method of the session that takes the time as `now`."""
+    def decides(self, verb: str, *arguments, **keywords) -> object:
+        """Let the owner call a method of the session that takes the time as `now`; returns what that does."""
         self._history.append(f"-- {verb}{arguments}")
-        getattr(self.session, verb)(*arguments, now=self.now, **keywords)
+        answer = getattr(self.session, verb)(*arguments, now=self.now, **keywords)
         self._listen()
+        return answer
 
     def passes(self, seconds: float) -> None:
         """Let time pass, and the session look at it."""

@@ -192,7 +192,7 @@ def test_the_server_says_who_it_is_and_what_it_can():
         script.received(connect_result(1, {"capsEx": 15.0, "fourCcList": []}))
         (connected,), script._told = script._told, []
         assert connected.flash_version == "FMS/3,0,1,123"
-        assert connected.capabilities.flags == 14
+        assert connected.capabilities.flags == 15
         assert "hvc1" in connected.capabilities.four_ccs
         script.forget()
 

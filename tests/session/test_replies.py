@@ -26,6 +26,16 @@ def test_a_status_is_a_name_a_zero_a_null_and_a_plain_object():
     assert type(decode_command(status).arguments[0]) is dict
 
 
+@pytest.mark.parametrize(("tc_url", "extra"), [(None, {}), ("rtmp://b/live", {"tcUrl": "rtmp://b/live"})])
+def test_a_reconnect_request_is_a_status_of_the_connection_with_a_url_if_there_is_another(tc_url, extra):
+    request = replies.reconnect_request(tc_url, "going")
+    assert request.message_stream_id == 0
+    name, transaction_id, command_object, (info,) = decode_command(request)
+    assert (name, transaction_id, command_object) == ("onStatus", 0.0, None)
+    code = "NetConnection.Connect.ReconnectRequest"
+    assert list(info.items()) == [*{"level": "status", "code": code, "description": "going", **extra}.items()]
+
+
 def test_a_description_is_bounded():
     answer = replies.error(1, "NetConnection.Call.Failed", "x" * 10_000)
     assert len(answer.body) < 400
@@ -48,7 +58,7 @@ def test_connect_is_answered_with_no_more_than_old_clients_know():
         ({"fourCcList": ["av01"]}, {"fourCcList": FOUR_CCS}),
         ({"videoFourCcInfoMap": {"*": 7.0}}, {"videoFourCcInfoMap": {"*": 4.0}}),
         ({"audioFourCcInfoMap": {"Opus": 1.0}}, {"audioFourCcInfoMap": {"*": 4.0}}),
-        ({"capsEx": 15.0}, {"capsEx": 14.0}),
+        ({"capsEx": 255.0}, {"capsEx": 15.0}),
         ({"capsEx": 2.0}, {"capsEx": 2.0}),
         ({"capsEx": UNDEFINED}, {"capsEx": 0.0}),
     ],

@@ -5,8 +5,16 @@ from __future__ import annotations
 import gc
 import tracemalloc
 
+import pytest
+
+from rtmpd.errors import Refused
+from rtmpd.session.events import PauseChanged, PlayRequested, PublishEnded, PublishRequested, Terminated
 from rtmpd.wire import messages
-from tests.helpers.transcript import HANDSHAKE, START, Transcript, command, new_session, video
+from rtmpd.wire.commands import decode_command
+from tests.helpers.transcript import GREETING, HANDSHAKE, START, Transcript, command, new_session, video
+
+RECONNECT_REQUEST = "onStatus 0 status NetConnection.Connect.ReconnectRequest"
+SHUT_DOWN = Refused("NetConnection.Connect.AppShutdown", "going")
 
 
 def test_the_answer_to_the_handshake_is_one_write_before_the_last_block_came():
@@ -75,3 +83,107 @@ def test_an_idle_player_costs_at_most_3_kilobytes():
     finally:
         tracemalloc.stop()
     assert (after - before) / len(sessions) <= 3 << 10
+
+
+def test_a_publisher_is_asked_to_reconnect_and_served_until_it_leaves():
+    with Transcript() as script:
+        script.connects(capsEx=1.0)
+        assert script.decides("request_reconnect", None, "going")
+        script.sent(RECONNECT_REQUEST)
+        script.received(command("publish", 3, None, "s", "live", msid=1))
+        assert script.decides("request_reconnect", None, "going")
+        script.sent(RECONNECT_REQUEST)
+        script.reported(PublishRequested(1, "live", "s", ""))
+        script.decides("accept_publish", 1)
+        script.sent("1: onStatus 0 status NetStream.Publish.Start")
+        assert script.decides("request_reconnect", None, "going")
+        script.sent(RECONNECT_REQUEST)
+        script.received(video())
+        script.reported(video())
+        script.received(command("deleteStream", 4, None, 1))
+        script.reported(PublishEnded(1, clean=True, reason="deleteStream"))
+
+
+def test_a_player_is_asked_to_reconnect_and_paused_and_finished_as_before():
+    with Transcript() as script:
+        script.connects(capsEx=3.0)
+        script.received(command("play", 3, None, "s", msid=1))
+        script.reported(PlayRequested(1, "live", "s", ""))
+        assert script.decides("request_reconnect", None, "going")
+        script.sent(RECONNECT_REQUEST)
+        script.decides("accept_play", 1)
+        script._said.clear()
+        script.received(command("pause", 4, None, True, 0, msid=1))
+        script.sent("1: onStatus 0 status NetStream.Pause.Notify")
+        assert script.decides("request_reconnect", None, "going")
+        script.sent(RECONNECT_REQUEST)
+        script.reported(PauseChanged(1, paused=True))
+
+
+@pytest.mark.parametrize("flags", [0.0, 14.0, "1", None])
+def test_a_client_that_did_not_say_that_it_can_reconnect_is_not_asked(flags):
+    with Transcript() as script:
+        script.connects(capsEx=flags)
+        assert not script.decides("request_reconnect", None, "going")
+
+
+def test_nobody_is_asked_to_reconnect_before_connect():
+    with Transcript() as script:
+        assert not script.decides("request_reconnect", None, "going")
+        script.shakes_hands()
+        assert not script.decides("request_reconnect", None, "going")
+
+
+def test_nobody_is_asked_to_reconnect_after_the_last_word():
+    with Transcript() as script:
+        script.connects(capsEx=1.0)
+        script.received(command("play", 3, None, "s", msid=1))
+        script.reported(PlayRequested(1, "live", "s", ""))
+        script.decides("refuse_play", 1, Refused("NetStream.Play.Failed", "no"))
+        script.sent("1: onStatus 0 error NetStream.Play.Failed")
+        assert not script.decides("request_reconnect", None, "going")
+        script.waits_for_deadline()
+        script.reported(Terminated("refused: NetStream.Play.Failed: no"))
+        assert not script.decides("request_reconnect", None, "going")
+
+
+@pytest.mark.parametrize(
+    ("tc_url", "sent"),
+    [
+        ("rtmp://b.example/other?k=v", "rtmp://b.example/other?k=v"),
+        ("rtmp://b.example", "rtmp://b.example/live/a?k=v"),
+        ("rtmps://[2001:db8::1]:443/", "rtmps://[2001:db8::1]:443/live/a?k=v"),
+        ("other", "other"),
+        ("/other/", "/other/"),
+        ("//b.example/live", "//b.example/live"),
+    ],
+)
+def test_a_url_that_names_only_a_server_means_the_clients_own_application(tc_url, sent):
+    script = Transcript()
+    script.connects(app="live/a?k=v", capsEx=1.0)
+    script.decides("request_reconnect", tc_url, "going")
+    (message,) = script._said
+    assert decode_command(message).arguments[0]["tcUrl"] == sent
+
+
+def test_a_connect_that_is_refused_is_answered_and_the_connection_closed():
+    with Transcript() as script:
+        script.session.refuse_connect(SHUT_DOWN)
+        script.shakes_hands()
+        script.received(command("connect", 1, {"app": "live"}), command("createStream", 2))
+        script.sent("_error 1 error NetConnection.Connect.AppShutdown")
+        script.waits_for_deadline()
+        script.reported(Terminated("refused: NetConnection.Connect.AppShutdown: going"))
+    # All connections share it: what it were raised with, it would keep alive.
+    assert SHUT_DOWN.__traceback__ is None
+
+
+def test_a_client_that_is_connected_stays_when_connects_are_refused():
+    with Transcript() as script:
+        script.shakes_hands()
+        script.received(command("connect", 1, {"app": "live"}))
+        script.sent(*GREETING)
+        script.session.refuse_connect(SHUT_DOWN)
+        script.received(command("createStream", 2))
+        script.sent("_result 2 1")
+        script._told.clear()
