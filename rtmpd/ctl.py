@@ -332,9 +332,13 @@ def drain(
         float | None,
         typer.Option("--timeout", metavar="SECONDS", help="Then whoever is left is stopped; 60 if not said."),
     ] = None,
+    to: Annotated[
+        str | None,
+        typer.Option("--to", metavar="URL", help="Where clients are asked to reconnect to: rtmp://HOST[/APPLICATION]."),
+    ] = None,
 ) -> Reply:
     """Let the server end when everybody has left. Nobody new is admitted."""
-    return Reply("draining", [server.ask("POST", "drain", body=_given(timeout=timeout))])
+    return Reply("draining", [server.ask("POST", "drain", body=_given(timeout=timeout, url=to))])
 
 
 @command(app.command())

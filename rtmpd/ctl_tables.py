@@ -357,6 +357,8 @@ TABLES: Mapping[str, Callable[[Console, Any], None]] = MappingProxyType(
         "draining": _block(
             {
                 "DRAINING": lambda answer: _noted("yes", answer),
+                "ASKED TO RECONNECT": _of("asked"),
+                "WAITED FOR": _of("waited_for"),
                 "PUBLISHERS": _of("publishers"),
                 "PLAYERS": _of("players"),
                 "AT THE LATEST": _time("deadline"),

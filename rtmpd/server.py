@@ -9,7 +9,6 @@ of these in turn, the database last. Nothing here knows a protocol.
 from __future__ import annotations
 
 import asyncio
-import functools
 import gc
 import os
 import signal
@@ -27,10 +26,11 @@ from rtmpd.address import Address
 from rtmpd.config import Config
 from rtmpd.control import portrait
 from rtmpd.control.callbacks_office import CallbacksOffice
+from rtmpd.control.draining import Drainer
 from rtmpd.control.hooks import Hooks
 from rtmpd.control.limits import RegistryCounts
 from rtmpd.control.meter import Meter
-from rtmpd.control.models import Draining, Reloaded
+from rtmpd.control.models import Reloaded
 from rtmpd.control.operations_office import Around, OperationsOffice
 from rtmpd.control.policy import ConfiguredPolicy
 from rtmpd.control.streams import Measures
@@ -119,8 +119,7 @@ class Server:
         self._reload = reload
         self._log = get_logger()
         self._stop = asyncio.Event()
-        self._stop_asked_s = 0.0
-        self._drain_until_s: float | None = None
+        self._stop_signal_s: float | None = None
         self._registry = Registry(Retention(config.log.gop_s, config.log.gop_bytes))
         hooks = Hooks(key_bytes=config.limits.key_bytes)
         self._policy = ConfiguredPolicy(config.apps, RegistryCounts(self._registry), hooks)
@@ -142,21 +141,23 @@ class Server:
             directory = self._config.data.directory.absolute()
             stack.enter_context(lock(directory))
             services = self._services(stack)
+            drainer = Drainer(services, self._policy.stop)
             bound = self._bind(stack)
             http = listen(*self._config.http.listen)
             meter = Meter(services.registry, services.connections)
-            self._offices = await self._open(stack, services, directory, bound[0].address, http, meter)
+            self._offices = await self._open(stack, services, directory, bound[0].address, http, meter, drainer)
             self._handle_signals(services.loop)
             # Not before everything else is ready: encoders that reconnect come at once, and their streams would be missed.
             opened = self._accept(stack, services, bound, descriptors)
             api = self._config.http.listen._replace(port=http[0].getsockname()[1])
             self._announce(services, opened, api, descriptors)
             showing = self._show(services, opened[0], api) if demo else None
-            services.tasks.supervise(self._tick(services, meter), "tick")
+            services.tasks.supervise(self._tick(services, meter, drainer), "tick")
             await self._stop.wait()
             self._log.info("stopping")
             if showing is not None:  # first, or it would see its stream end and try again
                 showing.cancel()
+            drainer.admit_nobody()
             await self._wind_up(services, self._offices.recording.recorder)
         self._log.info("stopped")
 
@@ -191,6 +192,7 @@ class Server:
         rtmp: Address,
         http: list[socket.socket],
         meter: Meter,
+        drainer: Drainer,
     ) -> _Offices:
         """Open everything beside the connections; the stack closes it in the opposite order."""
         config, recordings = self._config, directory / "recordings"
@@ -226,7 +228,7 @@ class Server:
                 rtmp,
                 Measures(portrait.tracks_of, meter.bits_per_s),
                 wake=callbacks.delivery.wake,
-                drain=functools.partial(self._drain, services),
+                drainer=drainer,
                 reload=self._reload_now,
             ),
         )
@@ -278,12 +280,17 @@ class Server:
         loop.add_signal_handler(signal.SIGHUP, self._on_reload_signal)
 
     def _on_stop_signal(self) -> None:
-        """Stop; asked again, do not wait. `make run` passes a terminal's signal on, so the second may be the first."""
+        """
+        Stop, also if draining; asked again, do not wait.
+
+        The end of draining is no signal: the first that comes behind it may not cost what is being closed. `make run`
+        passes a terminal's signal on, so the second may be the first.
+        """
         now = asyncio.get_running_loop().time()
-        if not self._stop.is_set():
-            self._stop.set()
-            self._stop_asked_s = now
-        elif now - self._stop_asked_s > _SAME_SIGNAL_S:
+        self._stop.set()
+        if self._stop_signal_s is None:
+            self._stop_signal_s = now
+        elif now - self._stop_signal_s > _SAME_SIGNAL_S:
             os._exit(1)
 
     def _on_reload_signal(self) -> None:
@@ -310,28 +317,6 @@ class Server:
         self._log.info("configuration reloaded", needs_restart=waiting)
         return waiting
 
-    def _drain(self, services: Services, timeout_s: float) -> Draining:
-        """Admit nobody any more; the server stops when everybody has gone, or in so many seconds."""
-        already = self._drain_until_s is not None
-        now = services.loop.time()
-        if self._drain_until_s is None or now + timeout_s < self._drain_until_s:
-            self._drain_until_s = now + timeout_s
-        roles = [each.role for each in services.connections]
-        if not already:
-            self._log.info("draining", publishers=roles.count("publish"), players=roles.count("play"))
-            self._admit_nobody()
-        return Draining(
-            already=already,
-            publishers=roles.count("publish"),
-            players=roles.count("play"),
-            deadline=time.time() + self._drain_until_s - now,
-        )
-
-    def _admit_nobody(self) -> None:
-        for listener in self._listeners:
-            listener.close()
-        self._policy.stop()
-
     def _on_task_failure(self, error: BaseException) -> None:
         self._log.error("internal error", exc_info=error)
 
@@ -350,7 +335,7 @@ class Server:
             bytes_per_publisher=limits.incomplete_bytes + limits.output_bytes,
         )
 
-    async def _tick(self, services: Services, meter: Meter) -> None:
+    async def _tick(self, services: Services, meter: Meter, drainer: Drainer) -> None:
         """What needs no better clock than a second."""
         while True:
             await asyncio.sleep(_TICK_S)
@@ -362,7 +347,8 @@ class Server:
                 excess.publication.evict(excess.reason)
             self._offices.callbacks.tick(now)
             self._offices.operations.tick(time.time())
-            if self._drain_until_s is not None and (now >= self._drain_until_s or not services.connections):
+            if drainer.is_over(now) and not self._stop.is_set():
+                self._log.info("drained", left=len(drainer.waited_for))
                 self._stop.set()
 
     def _show(self, services: Services, rtmp: Address, api: Address) -> asyncio.Task[None]:
@@ -371,7 +357,8 @@ class Server:
         return services.tasks.supervise(showing.publish(url, self._config.apps["live"], self._log), "demo")
 
     async def _wind_up(self, services: Services, recorder: Recorder) -> None:
-        self._admit_nobody()
+        for listener in self._listeners:
+            listener.close()
         services.registry.end_all("server stops")
         await recorder.close(_RECORDINGS_CLOSE_S)
         deadline = services.loop.time() + _PLAYERS_LEAVE_S

@@ -93,6 +93,7 @@ COMMANDS = [
     (f"callbacks retry {EVENT}", ("retry_callback", EVENT)),
     ("drain", ("drain", Drain())),
     ("drain --timeout 5", ("drain", Drain(timeout=5))),
+    ("drain --to rtmps://[2001:db8::1]:443/live", ("drain", Drain(url="rtmps://[2001:db8::1]:443/live"))),
     ("reload", ("reload",)),
 ]
 

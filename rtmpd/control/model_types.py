@@ -51,6 +51,15 @@ RtmpUrl: TypeAlias = Annotated[
     str,
     Field(max_length=2048, pattern=r"^rtmps?://[A-Za-z0-9._~\[\]:@%-]+/[!-~]+$", examples=["rtmp://a.example/app/key"]),
 ]
+ServerUrl: TypeAlias = Annotated[
+    str,
+    Field(
+        max_length=2048,
+        pattern=r"^rtmps?://([A-Za-z0-9._-]+|\[[0-9A-Fa-f:.]+\])(:[0-9]{1,5})?(/[!-~]*)?$",
+        description="rtmp[s]://HOST[:PORT][/APPLICATION], without user and password",
+        examples=["rtmp://b.example", "rtmps://b.example/live"],
+    ),
+]
 Limit: TypeAlias = Annotated[int, Field(ge=1, le=1000)]
 Offset: TypeAlias = Annotated[int, Field(ge=0, le=2**53)]
 ChannelId: TypeAlias = Annotated[str, Field(min_length=1, max_length=64)]

@@ -25,6 +25,7 @@ from rtmpd.control.model_types import (
     RecordType,
     RoomPart,
     RtmpUrl,
+    ServerUrl,
     StreamPath,
 )
 from rtmpd.control.words import EncodeNumber
@@ -422,14 +423,21 @@ class Drain(Request):
     timeout: Annotated[float, Field(ge=0, le=24 * 3600)] = Field(
         default=60.0, description="Seconds after which it stops whoever is left."
     )
+    url: ServerUrl | None = Field(
+        default=None,
+        description="Where clients are asked to reconnect to: an application, or only a server, where each goes to the "
+        "application that it is in. None: the URL that they used.",
+    )
 
 
 class Draining(Answer):
     """The server ends when everybody has gone, or at the deadline."""
 
     already: bool
-    publishers: int
-    players: int
+    asked: int = Field(description="Clients that this call has sent a request to reconnect; the others know of none.")
+    waited_for: int = Field(description="Clients that have not gone yet, those who were asked included.")
+    publishers: int = Field(description="Among those that are waited for.")
+    players: int = Field(description="Among those that are waited for.")
     deadline: float
 
 

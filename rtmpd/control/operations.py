@@ -13,6 +13,7 @@ from typing import NamedTuple
 from rtmpd.control import models
 from rtmpd.control.callbacks import Callbacks
 from rtmpd.control.clients import Clients
+from rtmpd.control.draining import Drainer
 from rtmpd.control.files import Files
 from rtmpd.control.push_desk import PushDesk
 from rtmpd.control.records import Records
@@ -29,8 +30,7 @@ class Desks(NamedTuple):
     records: Records
     files: Files
     callbacks: Callbacks
-    drain: Callable[[float], models.Draining]
-    """Is given how many seconds those who are there have."""
+    drainer: Drainer
     reload: Callable[[], Awaitable[models.Reloaded]]
     """Reads the configuration again; raises ConfigError, or StartError for what it names and cannot be used."""
 
@@ -121,7 +121,12 @@ class Operations:
 
     def drain(self, request: models.Drain) -> models.Draining:
         """Let the server come to its end."""
-        return self._desks.drain(request.timeout)
+        return self._desks.drainer.drain(request)
+
+    @property
+    def is_draining(self) -> bool:
+        """Whether the server is on the way to its end, and admits nobody any more."""
+        return self._desks.drainer.is_draining
 
     async def reload(self) -> models.Reloaded:
         """Read the configuration again; "invalid", with every fault, leaves everything as it was."""

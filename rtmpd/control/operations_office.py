@@ -17,6 +17,7 @@ from rtmpd.control import models
 from rtmpd.control.callbacks import Callbacks
 from rtmpd.control.clients import Clients
 from rtmpd.control.commits import Commits
+from rtmpd.control.draining import Drainer
 from rtmpd.control.files import Files
 from rtmpd.control.operations import Desks, Operations
 from rtmpd.control.push_desk import PushDesk
@@ -49,7 +50,7 @@ class Around(NamedTuple):
     measures: Measures
     wake: Callable[[], None]
     """Has callbacks that are due delivered."""
-    drain: Callable[[float], models.Draining]
+    drainer: Drainer
     reload: Callable[[], Awaitable[models.Reloaded]]
 
 
@@ -84,7 +85,7 @@ class OperationsOffice:
                 records=Records(recorder, services.registry, self._pushes, self._reach, log),
                 files=Files(index, retention, self._reach, log),
                 callbacks=Callbacks(Deliveries(around.database), around.wake, log),
-                drain=around.drain,
+                drainer=around.drainer,
                 reload=around.reload,
             )
         )

@@ -89,6 +89,8 @@ class Connection:
         self._services = services
         self._transport = transport
         self._session = ServerSession(services.limits, os.urandom(RANDOM_BYTES), now)
+        if services.connect_refusal is not None:
+            self._session.refuse_connect(services.connect_refusal)
         settle = transport.settle if isinstance(transport, TlsTransport) else None
         self._sink = Sink(
             transport.fileno(),
@@ -198,6 +200,13 @@ class Connection:
             self._sink.detach()
 
     # From outside
+
+    def send_away(self, refused: Refused, tc_url: str | None) -> bool:
+        """Ask the peer to go on elsewhere, if it is connected and can; it is served until it leaves."""
+        self._session.refuse_connect(refused)
+        asked = self._session.request_reconnect(tc_url, refused.description, self._services.loop.time())
+        self._flush()
+        return asked and not self._closed
 
     def evict(self, reason: str) -> None:
         """End the session for a reason that is not the peer's."""

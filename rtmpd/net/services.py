@@ -6,6 +6,7 @@ import asyncio
 from dataclasses import dataclass, field
 from typing import Protocol
 
+from rtmpd.errors import Refused
 from rtmpd.live.registry import Registry
 from rtmpd.logs import Logger
 from rtmpd.net.fanout import FanOut
@@ -48,6 +49,18 @@ class Client(Protocol):
     def lag_ms(self) -> int:
         """Media time between the newest frame of its stream and what it is being sent; 0 for who does not play."""
 
+    def send_away(self, refused: Refused, tc_url: str | None) -> bool:
+        """
+        Ask the peer to go on elsewhere, if it is connected and can; refuse it if it is not connected yet.
+
+        Args:
+            refused: what a connect is answered with; its description is also what the request gives as the reason.
+            tc_url: as for `ServerSession.request_reconnect`.
+
+        Returns:
+            Whether it was asked.
+        """
+
     def evict(self, reason: str) -> None:
         """End the session for a reason that is not the peer's."""
 
@@ -72,5 +85,7 @@ class Services:
     log: Logger
     journal: Journal = field(default_factory=NoJournal)
     connections: set[Client] = field(default_factory=set)
+    connect_refusal: Refused | None = None
+    """What clients that connect from now on are told; None: they are welcome."""
     buffer: memoryview = field(default_factory=lambda: memoryview(bytearray(RECEIVE_BUFFER_BYTES)))
     """Received into by all connections in turn; a session copies what it keeps."""

@@ -97,17 +97,19 @@ def template_of(route: Route) -> str:
     return template
 
 
-def json_response(answer: BaseModel) -> web.Response:
+def json_response(answer: BaseModel, status: HTTPStatus = HTTPStatus.OK) -> web.Response:
     """
     Write an answer.
 
     Args:
         answer: a model.
+        status: of the response.
 
     Returns:
-        200 with its JSON.
+        The response with its JSON.
     """
-    return web.Response(body=answer.model_dump_json().encode(), content_type="application/json", headers=HEADERS)
+    body = answer.model_dump_json().encode()
+    return web.Response(status=status, body=body, content_type="application/json", headers=HEADERS)
 
 
 def _path(given: Mapping[str, str]) -> dict[str, Any]:

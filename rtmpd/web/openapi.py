@@ -126,6 +126,8 @@ def _responses(route: Route, schemas: _Schemas, *, wants_token: bool) -> Json:
     responses: Json = {"200": {"description": "It is so.", "content": _answer(route, schemas)}}
     for status in sorted(statuses):
         responses[str(status.value)] = {"description": status.phrase, "content": problem}
+    if route.name == "health":
+        responses["503"] = {"description": "The server is draining.", "content": _answer(route, schemas)}
     return responses
 
 

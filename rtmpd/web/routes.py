@@ -50,9 +50,9 @@ class EventsQuery(Request):
 
 
 class Health(Answer):
-    """The server answers."""
+    """The server answers; with status 503 while it is draining, so that nobody is sent to it."""
 
-    status: Literal["ok"] = "ok"
+    status: Literal["ok", "draining"]
 
 
 class Asked(NamedTuple):
@@ -285,7 +285,13 @@ ROUTES: tuple[Route, ...] = (
     ),
     Route("GET", f"{V1}/events", "events", "Everything that happens, as it happens.", None, query=EventsQuery),
     Route("GET", f"{V1}/openapi.json", "openapi", "This document.", None),
-    Route("GET", "/healthz", "health", "Whether the server answers; needs no token.", Health),
+    Route(
+        "GET",
+        "/healthz",
+        "health",
+        "Whether the server answers, and admits clients (200, or 503 while it is draining); needs no token.",
+        Health,
+    ),
 )
 OPEN_TO_ALL = frozenset({"/healthz"})
 """Paths that need no token."""

@@ -7,6 +7,7 @@ import functools
 import importlib.metadata
 import socket
 from collections.abc import Sequence
+from http import HTTPStatus
 from pathlib import Path
 
 from aiohttp import web
@@ -116,7 +117,9 @@ class Site:
         return web.json_response(document(_version(), wants_token=self._guard.wants_token), headers=HEADERS)
 
     async def _health(self, _request: web.Request, _asked: Asked) -> web.StreamResponse:
-        return json_response(Health())
+        if self._operations.is_draining:
+            return json_response(Health(status="draining"), HTTPStatus.SERVICE_UNAVAILABLE)
+        return json_response(Health(status="ok"))
 
 
 def _version() -> str:

@@ -7,7 +7,6 @@ from types import SimpleNamespace
 
 import pytest
 
-from rtmpd.control.models import Drain
 from rtmpd.control.operations import Desks, Operations
 from rtmpd.errors import ConfigError, NotPossible, StartError
 
@@ -30,6 +29,7 @@ VERBS = {
     "delete_recording": ("files", "delete", ("f",)),
     "callbacks": ("callbacks", "list", ("query",)),
     "retry_callback": ("callbacks", "retry", ("e",)),
+    "drain": ("drainer", "drain", ("request",)),
 }
 
 
@@ -57,11 +57,12 @@ async def test_a_verb_is_its_desks(verb):
 def test_every_verb_is_in_the_table():
     verbs = {name for name, _ in inspect.getmembers(Operations, inspect.isfunction) if not name.startswith("_")}
 
-    assert verbs == VERBS.keys() | {"drain", "reload"}
+    assert verbs == VERBS.keys() | {"reload"}
 
 
-def test_draining_is_the_servers():
-    assert operations(drain=lambda timeout_s: timeout_s).drain(Drain(timeout=5)) == 5
+@pytest.mark.parametrize("is_draining", [True, False])
+def test_whether_the_server_is_draining_is_told(is_draining):
+    assert operations(drainer=SimpleNamespace(is_draining=is_draining)).is_draining is is_draining
 
 
 @pytest.mark.parametrize(

@@ -11,6 +11,7 @@ from rtmpd.address import Address
 from rtmpd.config_file import validate
 from rtmpd.control import models, operations_office
 from rtmpd.control.commits import Commits
+from rtmpd.control.draining import Drainer
 from rtmpd.control.operations_office import Around, OperationsOffice
 from rtmpd.control.streams import Measures
 from rtmpd.errors import NotPossible, StartError
@@ -37,7 +38,7 @@ class Server:
             rtmp=Address("", 1935),
             measures=Measures(lambda _stream: (), lambda _number: 0),
             wake=lambda: None,
-            drain=lambda timeout_s: timeout_s,
+            drainer=Drainer(rig.services, lambda: None),
             reload=lambda: None,
         )
         self.office = OperationsOffice(validate(config), around)

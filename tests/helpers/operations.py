@@ -94,6 +94,7 @@ class FakeOperations:
     def __init__(self):
         self.asked = []
         self.refuse = None
+        self.is_draining = False
         self.paths = [PUBLISHED, IN_A_FOLDER]
         self.files = [FILE]
         self.address = "127.0.0.1"
@@ -259,7 +260,7 @@ class FakeOperations:
 
     def drain(self, request):
         self._note("drain", request)
-        return Draining(already=False, publishers=1, players=3, deadline=NOW_S + request.timeout)
+        return Draining(already=False, asked=2, waited_for=4, publishers=1, players=3, deadline=NOW_S + request.timeout)
 
     async def reload(self):
         self._note("reload")

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import socket
+import struct
 
 import structlog
 
@@ -112,16 +113,25 @@ class Rig:
         """The line of each connection that has ended."""
         return [line for line in self.lines if line["event"] == "closed"]
 
-    async def publisher(self, name="s", **options):
+    async def publisher(self, name="s", properties=None, **options):
         client = self.connect(**options)
-        await client.open()
+        await client.open(**properties or {})
         await client.publish(name)
         return client
 
-    async def player(self, name="s", **options):
+    async def player(self, name="s", properties=None, **options):
         client = self.connect(**options)
-        await client.open()
+        await client.open(**properties or {})
         await client.play(name)
+        return client
+
+    async def player_that_waits(self, name="s", properties=None):
+        """A player of a stream that nobody publishes."""
+        client = self.connect()
+        await client.open(**properties or {})
+        await client.command("play", 3, None, name, message_stream_id=1)
+        await client.ping()
+        await self.until(lambda: client.connection.role == "play")
         return client
 
 
@@ -148,16 +158,20 @@ class Client:
         self._loop = asyncio.get_running_loop()
         self._reading = None
 
-    async def open(self):
-        """Shake hands and connect."""
+    async def open(self, **properties):
+        """Shake hands and connect, with more properties in connect if there are any."""
+        await self.shake_hands()
+        await self.command("connect", 1, {"app": "live", "tcUrl": "rtmp://h/live", **properties})
+        await self.response("_result")
+        await self.command("createStream", 2, None)
+        await self.response("_result")
+
+    async def shake_hands(self):
+        """Come as far as the handshake, and read from there on."""
         await self.send_bytes(self._handshake.first_bytes())
         while not self._handshake.done:
             await self.send_bytes(self._handshake.feed(await self._loop.sock_recv(self.socket, 65536)))
         self._reading = asyncio.ensure_future(self._read(self._handshake.remainder))
-        await self.command("connect", 1, {"app": "live", "tcUrl": "rtmp://h/live"})
-        await self.response("_result")
-        await self.command("createStream", 2, None)
-        await self.response("_result")
 
     async def publish(self, name):
         await self.command("publish", 3, None, name, "live", message_stream_id=1)
@@ -194,6 +208,11 @@ class Client:
             lambda command: any(isinstance(a, dict) and a.get("code") == code for a in command.arguments)
         )
 
+    def has_status(self, code):
+        """Whether an onStatus with a code has come that was not looked at yet."""
+        commands = (decode_command(message) for message in self.messages if message.type_id == COMMAND_AMF0)
+        return any(command.name == "onStatus" and command.arguments[0]["code"] == code for command in commands)
+
     async def media(self, count):
         """The first so many media messages, once they are there."""
         found = []
@@ -214,6 +233,11 @@ class Client:
 
     def resume_reading(self):
         self._reading = asyncio.ensure_future(self._read(b""))
+
+    def reset(self):
+        """Leave as a killed process with unread data does."""
+        self.socket.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+        self.close()
 
     def close(self):
         if self._reading is not None:

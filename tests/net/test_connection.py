@@ -9,6 +9,7 @@ from itertools import pairwise
 
 import pytest
 
+from rtmpd.errors import Refused
 from rtmpd.live.stream import StreamState
 from rtmpd.net import connection as connection_module
 from rtmpd.net.connection import Connection
@@ -19,6 +20,8 @@ from rtmpd.wire.commands import encode_command
 from rtmpd.wire.messages import COMMAND_AMF0, USER_CONTROL, Message
 from tests.helpers.live import PRIVATE, audio_frame, inter_frame, key_frame, metadata, video_header
 from tests.helpers.rig import Rig
+
+GOING = Refused("NetConnection.Connect.AppShutdown", "going")
 
 
 async def test_player_that_waits_gets_what_is_published_message_for_message():
@@ -538,3 +541,48 @@ async def test_publisher_that_leaves_while_it_is_written_down_leaves_no_stream()
         assert rig.services.registry.find("live", "s") is None
         assert journal.told == ["begins", ("over", False)]
         assert not rig.failures
+
+
+async def test_request_to_reconnect_reaches_a_player_that_is_behind_between_media_messages():
+    async with Rig() as rig:
+        publisher = await rig.publisher()
+        await publisher.send(video_header(), key_frame(0))
+        player = await rig.player(properties={"capsEx": 1.0})
+        await player.media(2)
+        player.pause_reading()
+        for number in range(1, 40):
+            await publisher.send(inter_frame(40 * number, size=100_000))
+        await publisher.ping()
+        assert player.connection.send_away(GOING, "rtmp://b.example")
+        await publisher.send(inter_frame(1600))
+        player.resume_reading()
+        received = await player.media(42)
+        (info,) = (await player.status("NetConnection.Connect.ReconnectRequest")).arguments
+
+    assert (info["tcUrl"], info["description"]) == ("rtmp://b.example/live", "going")
+    assert [message.timestamp_ms for message in received[1:]] == [40 * number for number in range(41)]
+
+
+async def test_connection_in_its_handshake_is_refused_when_it_was_sent_away():
+    async with Rig(limits=Limits(linger_s=0.05)) as rig:
+        client = rig.connect()
+        await client.shake_hands()
+        assert not client.connection.send_away(GOING, None)
+        await client.command("connect", 1, {"app": "live", "capsEx": 1.0})
+        (info,) = (await client.response("_error")).arguments
+        await client.end()
+
+    assert (info["code"], info["description"]) == (GOING.code, "going")
+    assert [line["reason"] for line in rig.closed()] == [f"refused: {GOING}"]
+
+
+async def test_who_connects_is_refused_while_connects_are():
+    async with Rig(limits=Limits(linger_s=0.05)) as rig:
+        player = await rig.player_that_waits()
+        rig.services.connect_refusal = GOING
+        client = rig.connect()
+        await client.shake_hands()
+        await client.command("connect", 1, {"app": "live"})
+        await client.response("_error")
+        await client.end()
+        await player.ping()

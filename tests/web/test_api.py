@@ -64,8 +64,12 @@ CALLS = [
     ("POST", f"/callbacks/{EVENT}/retry", None, ("retry_callback", EVENT), "already"),
     ("POST", "/drain", None, ("drain", Drain()), "deadline"),
     ("POST", "/drain", {"timeout": 5}, ("drain", Drain(timeout=5)), "deadline"),
+    ("POST", "/drain", {"url": "rtmp://b.example"}, ("drain", Drain(url="rtmp://b.example")), "asked"),
     ("POST", "/reload", None, ("reload",), "needs_restart"),
 ]
+
+
+DRAIN_URL = 'url: text like "rtmp://b.example" is expected'
 
 
 @pytest.fixture
@@ -160,6 +164,10 @@ def test_the_hosted_services_spellings_and_every_way_to_write_a_number_are_taken
         ("POST", "/pushes", [], "body: an object is expected"),
         ("POST", "/records", {**RECORD, "file_name": "../x"}, None),
         ("POST", "/records", {**RECORD, "max_duration": 1e300}, "max_duration: a number <= 604800 is expected"),
+        ("POST", "/drain", {"url": "http://b.example"}, DRAIN_URL),
+        ("POST", "/drain", {"url": "rtmp://user:password@b.example/live"}, DRAIN_URL),
+        ("POST", "/drain", {"url": "rtmp://b.example/li ve"}, DRAIN_URL),
+        ("POST", "/drain", {"url": ""}, DRAIN_URL),
         ("POST", "/reload", {"zork": 1}, '"zork": no such field; none is expected'),
         ("GET", "/recordings?limit=1001", None, "limit: a number <= 1000 is expected"),
         ("GET", "/recordings?limit=many", None, "limit: a whole number is expected"),
@@ -237,7 +245,16 @@ def test_one_slow_operation_holds_up_no_other(site):
 
 
 def test_health_is_told(site):
-    assert site.ask("GET", "/healthz").json == {"status": "ok"}
+    answer = site.ask("GET", "/healthz")
+    assert (answer.status, answer.json) == (200, {"status": "ok"})
+
+
+def test_nobody_is_sent_to_a_server_that_is_draining(site):
+    site.operations.is_draining = True
+
+    answer = site.ask("GET", "/healthz")
+    assert (answer.status, answer.json) == (503, {"status": "draining"})
+    assert site.ask("GET", f"{V1}/streams").status == 200
 
 
 def test_an_answer_says_times_as_numbers_and_is_kept_by_nobody(site):
