@@ -13,7 +13,8 @@ import ssl
 import struct
 import threading
 import time
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from types import MappingProxyType
 
 from rtmpd.wire.chunk_reader import ChunkReader
 from rtmpd.wire.chunk_writer import encode_message
@@ -35,6 +36,9 @@ from tests.helpers.processes import PATIENCE_S
 
 _CHUNK_SIZE = 65536
 _CHUNK_STREAM_IDS = {AUDIO: 4, VIDEO: 6, DATA_AMF0: 5}
+NOTHING: Mapping[str, object] = MappingProxyType({})
+RECONNECTS: Mapping[str, object] = MappingProxyType({"capsEx": 1.0})
+"""In connect: of a client that understands a reconnect request."""
 _MEDIA = (AUDIO, VIDEO, DATA_AMF0)
 _SET_DATA_FRAME = b"\x02\x00\x0d@setDataFrame"
 _ON_METADATA = b"\x02\x00\x0aonMetaData"
@@ -90,12 +94,12 @@ class Connection:
         """Our own, by which the kernel's tables know the connection."""
         return int(self._socket.getsockname()[1])
 
-    def connect(self, app: str = "live") -> Connection:
-        """Name the application and make a stream; returns itself."""
+    def connect(self, app: str = "live", properties: Mapping[str, object] = NOTHING) -> Connection:
+        """Name the application, with more properties if there are any, and make a stream; returns itself."""
         with self._closed_on_failure():
             self.send(encode_set_chunk_size(_CHUNK_SIZE))
-            properties = {"app": app, "type": "nonprivate", "flashVer": "test", "tcUrl": f"rtmp://127.0.0.1/{app}"}
-            self.call("connect", properties)
+            named = {"app": app, "type": "nonprivate", "flashVer": "test", "tcUrl": f"rtmp://127.0.0.1/{app}"}
+            self.call("connect", {**named, **properties})
             self.wait_for_command("_result")
             self.call("createStream", None)
             self.wait_for_command("_result")
@@ -238,6 +242,7 @@ class Player:
         app: str = "live",
         receive_buffer_bytes: int | None = None,
         tls: ssl.SSLContext | None = None,
+        properties: Mapping[str, object] = NOTHING,
     ) -> None:
         """
         Ask to play; the stream may come later.
@@ -248,9 +253,10 @@ class Player:
             app: its application.
             receive_buffer_bytes: what the kernel may keep for us.
             tls: speak RTMPS.
+            properties: more of connect.
         """
         connection = Connection(address, receive_buffer_bytes=receive_buffer_bytes, tls=tls)
-        self.connection = connection.connect(app)
+        self.connection = connection.connect(app, properties)
         self.media: list[Message] = []
         self.commands: list[Command] = []
         self.user_controls: list[UserControl] = []
@@ -360,6 +366,7 @@ class LivePublisher:
         app: str = "live",
         speed: float = 1.0,
         repeat: bool = True,
+        properties: Mapping[str, object] = NOTHING,
     ) -> None:
         """
         Publish and begin.
@@ -371,10 +378,11 @@ class LivePublisher:
             app: its application.
             speed: 1 is real time.
             repeat: false to send the tags once.
+            properties: more of connect.
         """
         self._speed = speed
         self._repeat = repeat
-        self.connection = Connection(address).connect(app).publish(stream)
+        self.connection = Connection(address).connect(app, properties).publish(stream)
         self.sent: list[FlvTag] = []
         self.failure: OSError | None = None
         self._tags = tags
