@@ -7,6 +7,7 @@ open, so that who comes reads why he is refused; a closed port would look like a
 
 from __future__ import annotations
 
+import math
 import time
 from collections.abc import Callable
 
@@ -77,6 +78,7 @@ class Drainer:
         if not already:
             self.admit_nobody()
             self._there = set(services.connections)
+            services.registry.end_overdue(math.inf)  # whose publisher was away cannot take it up again
         asked = 0 if already and request.url in {None, self._url} else self._send_away(request.url)
         answer = self._answer(asked, self._until_s - now, already=already)
         services.log.info("draining", **answer.model_dump(), url=_without_query(request.url))

@@ -94,6 +94,8 @@ class Publishing:
             self.end(message_stream_id, reason, now, clean=False)
 
     def _give_back(self, held: _Held, reason: str, now: float, *, clean: bool) -> None:
-        grace_until_s = None if clean or not held.grace_s else now + held.grace_s
+        # Who could not connect will not come back: its players are better told at once.
+        comes_back = not clean and self._services.connect_refusal is None
+        grace_until_s = now + held.grace_s if comes_back and held.grace_s else None
         self._services.registry.unpublish(held.publication, reason, grace_until_s)
         self._services.journal.over(held.publication, reason, clean=clean)

@@ -8,6 +8,7 @@ import pytest
 
 from rtmpd.control.draining import Drainer
 from rtmpd.control.models import Drain
+from rtmpd.live.stream import StreamState
 from rtmpd.session.limits import Limits
 from tests.helpers.live import inter_frame, key_frame, video_header
 from tests.helpers.rig import Rig
@@ -96,6 +97,22 @@ async def test_it_is_over_when_those_who_were_there_have_gone():
         await rig.until(lambda: rig.drainer.is_over(rig.loop.time()))
         assert not late.ended
         assert rig.drainer.waited_for == frozenset()
+
+
+async def test_players_whose_publisher_was_away_when_draining_began_are_told_that_it_is_over():
+    async with draining() as rig:
+        publisher = await rig.publisher()
+        await publisher.send(video_header(), key_frame(0))
+        player = await rig.player()
+        await player.media(2)
+        publisher.close()
+        stream = rig.services.registry.find("live", "s")
+        await rig.until(lambda: stream.state is StreamState.GRACE)
+        rig.drainer.drain(Drain(timeout=3600))
+
+        await player.status("NetStream.Play.UnpublishNotify")
+        await player.end()
+        assert rig.drainer.is_over(rig.loop.time())
 
 
 async def test_it_is_over_at_once_where_nobody_is():

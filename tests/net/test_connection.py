@@ -576,6 +576,20 @@ async def test_connection_in_its_handshake_is_refused_when_it_was_sent_away():
     assert [line["reason"] for line in rig.closed()] == [f"refused: {GOING}"]
 
 
+async def test_publisher_that_drops_while_nobody_may_connect_ends_its_players_at_once():
+    async with Rig(limits=Limits(linger_s=0.05)) as rig:
+        publisher = await rig.publisher()
+        await publisher.send(video_header(), key_frame(0))
+        player = await rig.player()
+        await player.media(2)
+        rig.services.connect_refusal = GOING
+        publisher.close()
+        await player.status("NetStream.Play.UnpublishNotify")
+        await player.end()
+
+    assert rig.services.registry.find("live", "s") is None
+
+
 async def test_who_connects_is_refused_while_connects_are():
     async with Rig(limits=Limits(linger_s=0.05)) as rig:
         player = await rig.player_that_waits()
