@@ -30,8 +30,8 @@ TAKEN = Refused("NetStream.Publish.BadName", "taken")
 GONE = Refused("NetStream.Play.StreamNotFound", "gone")
 
 
-def connect():
-    return command("connect", 1, {"app": "live"})
+def connect(**properties):
+    return command("connect", 1, {"app": "live", **properties})
 
 
 def create():
@@ -92,9 +92,21 @@ PREFIXES = {
         ("accept_play", 1, START),
         ("finish_play", 1, START, "over"),
     ),
+    "asked to reconnect": (
+        HANDSHAKE,
+        connect(capsEx=1.0),
+        create(),
+        publish(),
+        ("request_reconnect", "rtmp://b.example", "going", START),
+        ("accept_publish", 1, START),
+        ("request_reconnect", None, "going", START),
+    ),
+    "connect refused": (("refuse_connect", TAKEN), HANDSHAKE, connect()),
+    "connects refused": (HANDSHAKE, ("refuse_connect", TAKEN)),
     "deleted": (HANDSHAKE, connect(), create(), publish(), command("deleteStream", 4, None, 1)),
 }
 
+ENDING_VERBS = {"refuse_publish", "end_publish", "refuse_play", "finish_play"}
 NAMES = [*connection_commands.HANDLERS, *stream_commands.HANDLERS, "_result", "onStatus", "nonsense"]
 u32s = st.integers(0, 2**32 - 1)
 small_ids = st.integers(0, 3)
@@ -175,7 +187,7 @@ def check_promises(session, events, prefix):
     assert session.receive_eof(START) == []
     assert session.handle_timer(START + 1e6) == []
     decided = [step for step in PREFIXES[prefix] if type(step) is tuple]
-    ended = sum(not step[0].startswith("accept") for step in decided)
+    ended = sum(step[0] in ENDING_VERBS for step in decided)
     assert count(events, PublishRequested, PlayRequested) == count(events, PublishEnded, PlayEnded) + ended
 
 
