@@ -434,7 +434,7 @@ class Draining(Answer):
     """The server ends when everybody has gone, or at the deadline."""
 
     already: bool
-    asked: int = Field(description="Clients that this call has sent a request to reconnect; the others know of none.")
+    asked: int = Field(description="Clients that were sent a request to reconnect; the others do not understand one.")
     waited_for: int = Field(description="Clients that have not gone yet, those who were asked included.")
     publishers: int = Field(description="Among those that are waited for.")
     players: int = Field(description="Among those that are waited for.")
