@@ -34,6 +34,7 @@ _FIELDS = {
     100: ("new file", ("file_format", "duration", "file_size", "path", "video_url", "task_id")),
     332: ("recording", ("record_event", "record_detail", "task_id")),
     321: ("push abnormal", ("abnormal_event",)),
+    1001: ("relay", ("relay_event", "target_id", "url", "reason")),
     341: ("recording abnormal", ("file_format", "exception_level", "exception")),
 }
 """By event type: what it is called, and which fields are worth a place in its line."""

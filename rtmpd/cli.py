@@ -10,7 +10,7 @@ from __future__ import annotations
 import contextlib
 import functools
 import importlib.metadata
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
@@ -112,7 +112,7 @@ def demo(
 def check(file: Annotated[Path, typer.Argument(metavar="FILE", help="A configuration, TOML.")]) -> None:
     """Say what is wrong in a configuration, every fault with its key."""
     with _faults_told():
-        config_file.load(file, checks=[_template_faults])
+        config_file.load(file, checks=_CHECKS)
     typer.echo(f"{file}: nothing wrong")
 
 
@@ -153,7 +153,7 @@ def print_reference() -> None:
 
 def _run(path: Path | None, overrides: dict[str, Any], log_level: str | None, *, demo: bool) -> None:
     logs.configure(log_level)
-    load = functools.partial(config_file.load, path, overrides, [_template_faults])
+    load = functools.partial(config_file.load, path, overrides, _CHECKS)
     with _faults_told():
         config = load()
         if demo and "live" not in config.apps:
@@ -177,6 +177,15 @@ def _template_faults(config: Config) -> Iterator[tuple[Location, str]]:
                 ("apps", name, "record_path"),
                 f"{shown(application.record_path)}: a path template is expected: {error}",
             )
+
+
+def _target_faults(config: Config) -> Iterable[tuple[Location, str]]:
+    from rtmpd.control import relay_targets  # noqa: PLC0415 - the API's models, which only the server needs otherwise
+
+    return relay_targets.faults(config) if any(each.push_targets for each in config.apps.values()) else ()
+
+
+_CHECKS = (_template_faults, _target_faults)
 
 
 @contextlib.contextmanager

@@ -34,6 +34,7 @@ from rtmpd.config_types import (
     PerSecond,
     RecordFormats,
     RtmpUrl,
+    RtmpUrls,
     Seconds,
     Secret,
     Share,
@@ -43,6 +44,8 @@ from rtmpd.config_types import (
 )
 from rtmpd.config_words import Unit
 
+STATIC_TARGETS = 16
+"""Relay targets that an application has for each of its streams."""
 _KIB = 1024
 _MIB = 1024 * 1024
 
@@ -277,6 +280,13 @@ class AppConfig(Section):
     )
     push_kept_s: Seconds = Field(
         default=3600, ge=0, description="A push that was started is on again if its publisher is back after so long."
+    )
+    push_targets: RtmpUrls = Field(
+        default=(),
+        max_length=STATIC_TARGETS,
+        repr=False,
+        description="Where each stream is relayed to while it can be watched: rtmp[s]://[USER:PASSWORD@]HOST/APP/STREAM. {app} "
+        "and {stream} stand for its own names; a URL without {stream} is right for one stream only.",
     )
     record: Mode = Field(
         default="manual", description="auto: every published stream is recorded; manual: those that are asked for."

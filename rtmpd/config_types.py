@@ -112,6 +112,13 @@ HttpUrls = Annotated[
     Unit("list of URLs", "a URL that begins with http:// or https://, or a list of them"),
 ]
 RtmpUrl = Annotated[str, _url_of("rtmp", "rtmps"), Unit("URL", "a URL that begins with rtmp:// or rtmps://")]
+RtmpUrls = Annotated[
+    tuple[Annotated[str, _url_of("rtmp", "rtmps")], ...],
+    Strict(strict=False),
+    BeforeValidator(_as_list),
+    AfterValidator(_without_repeats),
+    Unit("list of URLs", "a URL that begins with rtmp:// or rtmps://, or a list of at most 16 of them", secret=True),
+]
 Networks = Annotated[
     tuple[Annotated[IPv4Network | IPv6Network, PlainValidator(_network)], ...],
     Strict(strict=False),

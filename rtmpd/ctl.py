@@ -213,6 +213,12 @@ def target_remove(
     return Reply("done", [server.ask("DELETE", "pushes", channel_id, "targets", target_id)])
 
 
+@command(app.command())
+def relays(server: Client) -> Reply:
+    """List the relays: where streams go to, and where they come from."""
+    return Reply("relays", [server.ask("GET", "relays")])
+
+
 @command(record.command("start"))
 def record_start(
     server: Client,

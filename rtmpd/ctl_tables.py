@@ -314,6 +314,22 @@ TABLES: Mapping[str, Callable[[Console, Any], None]] = MappingProxyType(
                 "STATE": lambda answer: _noted(answer["target"]["state"], answer),
             }
         ),
+        "relays": _list(
+            "relays",
+            {
+                "STREAM": _of("stream"),
+                "KIND": _of("kind"),
+                "URL": _of("url"),
+                "STATE": lambda entry: entry["state"] + (f" ({entry['reason']})" if entry["reason"] else ""),
+                "SINCE": _time("since"),
+                "TRIES": _of("attempts"),
+                "MEDIA": lambda entry: size_of(entry["bytes"]),
+                "LAG": lambda entry: f"{entry['lag_ms'] / 1000:g} s",
+                "SKIPPED": lambda entry: f"{entry['skipped_ms'] / 1000:g} s",
+                "TARGET": _of("target_id"),
+            },
+            "No relays.",
+        ),
         "records": _list(
             "records",
             {

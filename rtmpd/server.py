@@ -224,6 +224,7 @@ class Server:
                 services,
                 database,
                 recording.recorder,
+                callbacks.publications,
                 recordings,
                 rtmp,
                 Measures(portrait.tracks_of, meter.bits_per_s),

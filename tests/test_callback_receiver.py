@@ -135,6 +135,10 @@ def test_for_programs_lines_are_bodies_and_remarks_are_apart():
         ({"event_type": 100, "file_format": "mp4", "path": "live/a.mp4", "video_url": ""},
          "new file  ?/?  file_format=mp4  path=live/a.mp4"),
         ({"event_type": 332, "record_event": "record_ended", "task_id": None}, "recording  ?/?  record_event=record_ended"),
+        (
+            {"event_type": 1001, "relay_event": "relay_lost", "target_id": "t", "url": "rtmp://a/b/***", "reason": "no"},
+            "relay  ?/?  relay_event=relay_lost  target_id=t  url=rtmp://a/b/***  reason=no",
+        ),
         ({"event_type": 321, "abnormal_event": [{"type": 1}]}, 'push abnormal  ?/?  abnormal_event="[{\\"type\\": 1}]"'),
         ({"event_type": [1], "appname": "a\n", "stream_id": "\x1b"}, "event [1]  a\\n/\\x1b"),
         ({}, "event None  ?/?"),

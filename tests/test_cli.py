@@ -47,7 +47,9 @@ def server(monkeypatch):
 @pytest.fixture
 def broken(tmp_path):
     path = tmp_path / "broken.toml"
-    path.write_text('[apps.live]\ngrace_s = "ten"\nrecord_path = "{app}/{colour}"\n[rtmp]\nlisten = 5\n')
+    path.write_text(
+        '[apps.live]\ngrace_s = "ten"\nrecord_path = "{app}/{colour}"\npush_targets = "rtmp://h/x"\n[rtmp]\nlisten = 5\n'
+    )
     return path
 
 
@@ -90,6 +92,7 @@ def test_a_wrong_configuration_is_told_fault_by_fault_with_exit_code_2(run, serv
         "rtmp.listen",
         "apps.live.grace_s",
         "apps.live.record_path",
+        "apps.live.push_targets[0]",
     ]
     assert server.runs == [None]
 
@@ -139,7 +142,7 @@ def test_check_says_nothing_is_wrong_or_every_fault(run, broken, tmp_path):
 
     assert run("check", str(good)).exit_code == 0
     result = run("check", str(broken))
-    assert (result.exit_code, len(result.stderr.splitlines())) == (2, 3)
+    assert (result.exit_code, len(result.stderr.splitlines())) == (2, 4)
     assert run("check", str(tmp_path / "missing.toml")).exit_code == 2
 
 

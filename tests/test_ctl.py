@@ -35,9 +35,10 @@ COMMANDS = [
     (f"kick {CLIENT}", ("kick", CLIENT)),
     ("kick --stream live/me", ("disconnect_publisher", PUBLISHED)),
     ("push list", ("pushes",)),
+    ("relays", ("relays",)),
     ("push start live/me --name Me", ("start_push", PushStart(stream=PUBLISHED, channel_name="Me"))),
     (
-        "push start live/me --name Me --desc d --encode-type HLS --record hls_mp4 --record-id 5 --target rtmp://a/b",
+        "push start live/me --name Me --desc d --encode-type HLS --record hls_mp4 --record-id 5 --target rtmp://a/b/c",
         (
             "start_push",
             PushStart(
@@ -47,7 +48,7 @@ COMMANDS = [
                 encode_type="hls",
                 record_file_type="hls_mp4",
                 record_id=5,
-                targets=["rtmp://a/b"],
+                targets=["rtmp://a/b/c"],
             ),
         ),
     ),
@@ -56,7 +57,7 @@ COMMANDS = [
         ("start_push", PushStart(stream=Room(room="1", user="u", kind="aux"), channel_name="Me", encode_type=5)),
     ),
     (f"push stop {CHANNEL}", ("stop_pushes", PushStop(channel_ids=[CHANNEL]))),
-    (f"push target add {CHANNEL} rtmp://a/b", ("add_target", CHANNEL, TargetAdd(url="rtmp://a/b"))),
+    (f"push target add {CHANNEL} rtmp://a/b/c", ("add_target", CHANNEL, TargetAdd(url="rtmp://a/b/c"))),
     (f"push target remove {CHANNEL} a/b", ("remove_target", CHANNEL, "a/b")),
     ("record list", ("records",)),
     ("record start live/me", ("start_record", RecordStart(stream=PUBLISHED))),
@@ -167,7 +168,7 @@ def test_a_command_that_makes_no_sense_asks_nothing(site, ctl, line):
     [
         ["record", "stop", ""],
         ["push", "stop", "c-1", ""],
-        ["push", "target", "add", "", "rtmp://a/b"],
+        ["push", "target", "add", "", "rtmp://a/b/c"],
         ["push", "target", "remove", "c-1", ""],
         ["recordings", "delete", "f-1", ""],
         ["callbacks", "retry", ""],

@@ -12,9 +12,9 @@ from rtmpd.control.answered import answered
 from rtmpd.control.callback_body import shown_url
 from rtmpd.control.credentials import KEY_PARAMETER
 from rtmpd.control.signed_urls import SIGNATURE_PARAMETER
-from rtmpd.control.targets import HIDDEN
 from rtmpd.errors import NotPossible
 from rtmpd.logs import Logger
+from rtmpd.session.urls import HIDDEN
 from rtmpd.store.deliveries import Deliveries, Delivery, Query
 
 _KEYS = frozenset({KEY_PARAMETER, SIGNATURE_PARAMETER})

@@ -37,8 +37,8 @@ class CallbacksOffice:
         """
         self._rtmp = rtmp
         self._services = services
-        self._publications = Publications(PublicationBook(database), services.log, node, services.loop.time)
-        self._abnormal = Abnormal(services.registry, self._publications, services.log, services.loop.time)
+        self.publications = Publications(PublicationBook(database), services.log, node, services.loop.time)
+        self._abnormal = Abnormal(services.registry, self.publications, services.log, services.loop.time)
         self.delivery = CallbackDelivery(database, self._settings(config), CallbackClient, services.log)
         self._running: list[asyncio.Task[None]] = []
 
@@ -53,11 +53,11 @@ class CallbacksOffice:
         supervise = self._services.tasks.supervise
         self._running += [
             supervise(self.delivery.run(), "callbacks"),
-            supervise(self._publications.run(), "publications"),
+            supervise(self.publications.run(), "publications"),
         ]
-        await self._publications.recover()
-        self._services.registry.observers.append(self._publications)
-        self._services.journal = self._publications
+        await self.publications.recover()
+        self._services.registry.observers.append(self.publications)
+        self._services.journal = self.publications
 
     def tick(self, now: float) -> None:
         """
@@ -81,7 +81,7 @@ class CallbacksOffice:
         """
         if not self._running:
             return
-        if not await self._publications.flush(timeout_s):
+        if not await self.publications.flush(timeout_s):
             self._services.log.error("publications not written", reason="the database did not take everything")
         await self.delivery.flush(timeout_s)
         for task in self._running:

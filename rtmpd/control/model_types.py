@@ -47,10 +47,18 @@ FileName: TypeAlias = Annotated[
         description="part of the files' names: no slash, no control character, no dot or space at its ends",
     ),
 ]
+_SEGMENT = "[!-.0->@-~]+"
 RtmpUrl: TypeAlias = Annotated[
     str,
-    Field(max_length=2048, pattern=r"^rtmps?://[A-Za-z0-9._~\[\]:@%-]+/[!-~]+$", examples=["rtmp://a.example/app/key"]),
+    Field(
+        max_length=2048,
+        pattern=r"^rtmps?://([!\"$-.0->@-~]+@)?([A-Za-z0-9_.-]{1,253}|\[[0-9A-Fa-f:.]+\])(:[0-9]{1,5})?"
+        rf"/+({_SEGMENT}(/+{_SEGMENT})+/*(\?[!-~]*)?|{_SEGMENT}/*\?[!-~]*/{_SEGMENT}(\?[!-.0-~]*)?)$",
+        description="rtmp[s]://[USER:PASSWORD@]HOST[:PORT]/APPLICATION/STREAM",
+        examples=["rtmp://a.example/app/key"],
+    ),
 ]
+"""What `rtmpd.session.urls` reads, but for ports and IPv6 addresses: a target with a wrong one says so in its state."""
 ServerUrl: TypeAlias = Annotated[
     str,
     Field(
@@ -76,6 +84,7 @@ RecordType: TypeAlias = Annotated[
     RecordTypeNumber | RecordTypeName, BeforeValidator(_number_of_text), BeforeValidator(_lower)
 ]
 Format: TypeAlias = Literal["flv", "mp4", "hls", "m4a", "mp3"]
+RelayState: TypeAlias = Literal["connecting", "live", "backing_off", "stopped"]
 PushState: TypeAlias = Annotated[
     Literal["on", "waiting"], Field(description="waiting: its publisher was lost; it is on again if that returns.")
 ]

@@ -23,6 +23,7 @@ from rtmpd.control.model_types import (
     PushState,
     RecordFileType,
     RecordType,
+    RelayState,
     RoomPart,
     RtmpUrl,
     ServerUrl,
@@ -129,7 +130,7 @@ class Target(Answer):
 
     target_id: str
     url: str = Field(description="Without the part of it that may be a key.")
-    state: str
+    state: RelayState
     reason: str = Field(default="", description="Why it is in that state, where that is not obvious.")
 
 
@@ -204,6 +205,28 @@ class TargetAdded(Answer):
 
     target: Target
     already: bool
+
+
+class Relay(Answer):
+    """A stream that leaves for another server (push), or enters from one (pull)."""
+
+    kind: Literal["push", "pull"]
+    stream: str
+    url: str = Field(description="Of the other end, without the part of it that may be a key.")
+    state: RelayState
+    reason: str = Field(description="Why the last try ended.")
+    since: float = Field(description="When it came to this state.")
+    attempts: int = Field(description="How often it has begun to connect.")
+    bytes: int = Field(description="Media carried, over all attempts.")
+    target_id: str | None = Field(description="Of the push's target; none where the configuration names it.")
+    lag_ms: int
+    skipped_ms: int = Field(description="Media time that the receiving end was too slow for.")
+
+
+class RelayList(Answer):
+    """Every relay of a stream that lives."""
+
+    relays: list[Relay]
 
 
 class Done(Answer):

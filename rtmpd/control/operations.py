@@ -17,6 +17,7 @@ from rtmpd.control.draining import Drainer
 from rtmpd.control.files import Files
 from rtmpd.control.push_desk import PushDesk
 from rtmpd.control.records import Records
+from rtmpd.control.relay_views import RelayDesk
 from rtmpd.control.streams import Streams
 from rtmpd.errors import ConfigError, NotPossible, StartError
 
@@ -27,6 +28,7 @@ class Desks(NamedTuple):
     streams: Streams
     clients: Clients
     pushes: PushDesk
+    relays: RelayDesk
     records: Records
     files: Files
     callbacks: Callbacks
@@ -86,6 +88,10 @@ class Operations:
     async def remove_target(self, channel_id: str, target_id: str) -> models.Done:
         """Relay it to one place less."""
         return await self._desks.pushes.remove_target(channel_id, target_id)
+
+    def relays(self) -> models.RelayList:
+        """List every relay of a stream that lives."""
+        return self._desks.relays.list()
 
     async def start_record(self, request: models.RecordStart) -> models.RecordStarted:
         """Record a stream from its newest key frame on."""

@@ -7,6 +7,8 @@ The server knows this and nothing below it.
 from __future__ import annotations
 
 import asyncio
+import dataclasses
+import time
 from collections.abc import Awaitable, Callable
 from pathlib import Path
 from typing import NamedTuple
@@ -20,16 +22,22 @@ from rtmpd.control.commits import Commits
 from rtmpd.control.draining import Drainer
 from rtmpd.control.files import Files
 from rtmpd.control.operations import Desks, Operations
+from rtmpd.control.publications import Publications
 from rtmpd.control.push_desk import PushDesk
 from rtmpd.control.push_recordings import PushRecordings
 from rtmpd.control.pushes import Pushes
 from rtmpd.control.reach import Reach
 from rtmpd.control.records import Records
+from rtmpd.control.relay_dialler import RelayDialler
+from rtmpd.control.relay_news import RelayNews
+from rtmpd.control.relay_views import RelayDesk
+from rtmpd.control.relayed import RelayTools
+from rtmpd.control.relays import Relays
 from rtmpd.control.streams import Measures, Streams
-from rtmpd.control.targets import NoRelays
 from rtmpd.control.urls import bases
 from rtmpd.errors import NotPossible, StartError
 from rtmpd.net.services import Services
+from rtmpd.session.limits import ClientLimits
 from rtmpd.store.database import Database
 from rtmpd.store.deliveries import Deliveries
 from rtmpd.store.recordings import RecordingIndex
@@ -43,6 +51,8 @@ class Around(NamedTuple):
     services: Services
     database: Database
     recorder: Recorder
+    publications: Publications
+    """Take what is told of relays."""
     recordings: Path
     """The directory that holds them, absolute."""
     rtmp: Address
@@ -72,6 +82,7 @@ class OperationsOffice:
         self._commits = Commits(around.database, log)
         recordings = PushRecordings(recorder, services.tasks, log)
         self._pushes = Pushes(self._commits, services.registry, recordings, config.apps, tasks=services.tasks, log=log)
+        self._relays = Relays(_relay_tools(around), self._pushes, config.apps)
         self._streams = Streams(services, recorder, self._pushes, self._reach, around.measures)
         self._writing: asyncio.Task[None] | None = None
         index = RecordingIndex(around.database)
@@ -81,7 +92,8 @@ class OperationsOffice:
             Desks(
                 streams=self._streams,
                 clients=Clients(services),
-                pushes=PushDesk(self._pushes, self._reach, NoRelays()),
+                pushes=PushDesk(self._pushes, self._reach, self._relays),
+                relays=RelayDesk(self._relays.views),
                 records=Records(recorder, services.registry, self._pushes, self._reach, log),
                 files=Files(index, retention, self._reach, log),
                 callbacks=Callbacks(Deliveries(around.database), around.wake, log),
@@ -101,8 +113,8 @@ class OperationsOffice:
             await self._pushes.take_up()
         except NotPossible as error:
             raise StartError(f"cannot read the pushes: {error}") from error
-        # The recorder comes first: a push finds what records its stream already.
-        self._around.services.registry.observers += [self._pushes, self._streams]
+        # The recorder comes first: a push finds what records its stream already, and relays find what a push has done.
+        self._around.services.registry.observers += [self._pushes, self._relays, self._streams]
         self._writing = self._around.services.tasks.supervise(self._commits.run(), "pushes")
 
     def tick(self, now: float) -> None:
@@ -117,18 +129,31 @@ class OperationsOffice:
     def reload(self, config: Config) -> None:
         """Use another configuration from now on."""
         self._pushes.apps = config.apps
+        self._relays.reload(config.apps)
         self._reach.rooms = config.rooms
         self._reach.bases = bases(config.urls, self._around.rtmp)
 
     async def close(self, timeout_s: float) -> None:
         """
-        Write what is noted of pushes; after all streams have ended, before the database is closed.
+        See relays off, and write what is noted of pushes; after all streams have ended, before the database is closed.
 
         Args:
-            timeout_s: for the database.
+            timeout_s: for the targets, and for the database.
         """
+        await self._relays.close(timeout_s)
         if not await self._commits.flush(timeout_s):
             self._around.services.log.error("pushes not written", reason="the database did not take everything")
         if self._writing is not None:
             self._writing.cancel()
             await asyncio.gather(self._writing, return_exceptions=True)
+
+
+def _relay_tools(around: Around) -> RelayTools:
+    services = around.services
+    return RelayTools(
+        services,
+        RelayDialler(services.lag_limit_s).dial,
+        ClientLimits(**dataclasses.asdict(services.limits)),
+        RelayNews(around.publications, services.log, time.time),
+        time.time,
+    )

@@ -45,6 +45,8 @@ class PushBook:
             log: for targets that come and go.
             clock: unix seconds.
         """
+        self.observers: list[Callable[[Named], None]] = []
+        """Told of each change of a stream's push: while it is made, so that what it means comes later."""
         self._commits = commits
         self._log = log
         self._clock = clock
@@ -80,11 +82,17 @@ class PushBook:
         self._by_id.pop(earlier, None)
         self._by_name[name_of(kept)] = kept.push.channel_id
         self._by_id[kept.push.channel_id] = kept
+        self._tell(name_of(kept))
 
     def drop(self, kept: Kept) -> None:
         """Forget a push that has ended."""
         del self._by_id[kept.push.channel_id]
         del self._by_name[name_of(kept)]
+        self._tell(name_of(kept))
+
+    def _tell(self, stream: Named) -> None:
+        for observer in self.observers:
+            observer(stream)
 
     def note_end(self, channel_id: str) -> None:
         """Have the end of a push written, whether it is known here or not."""

@@ -9,7 +9,7 @@ from rtmpd.control.push_values import Begun, Ended, PushRequest
 from rtmpd.control.pushes import Pushes
 from rtmpd.control.reach import Reach
 from rtmpd.control.rooms import Named
-from rtmpd.control.targets import Relays, shown
+from rtmpd.control.targets import TargetStates, shown
 from rtmpd.control.urls import Watched, watched
 from rtmpd.store.pushes import Kept, PushRow
 from rtmpd.workers.answers import NotEntered
@@ -18,18 +18,18 @@ from rtmpd.workers.answers import NotEntered
 class PushDesk:
     """Takes requests about pushes."""
 
-    def __init__(self, pushes: Pushes, reach: Reach, relays: Relays) -> None:
+    def __init__(self, pushes: Pushes, reach: Reach, states: TargetStates) -> None:
         """
         Prepare.
 
         Args:
             pushes: of the server.
             reach: how streams are named and reached.
-            relays: carry them to their targets.
+            states: know what became of their targets.
         """
         self._pushes = pushes
         self._reach = reach
-        self._relays = relays
+        self._states = states
 
     async def start(self, request: models.PushStart) -> models.PushStarted:
         """Start a push; see `Pushes.start`. The URLs are those that this request wants, whatever the first one wanted."""
@@ -55,7 +55,7 @@ class PushDesk:
     async def add_target(self, channel_id: str, request: models.TargetAdd) -> models.TargetAdded:
         """Relay a pushed stream to one more place; see `Pushes.add_target`."""
         target, already = await self._pushes.add_target(channel_id, request.url)
-        return models.TargetAdded(target=shown(target, self._relays), already=already)
+        return models.TargetAdded(target=shown(target, self._states), already=already)
 
     async def remove_target(self, channel_id: str, target_id: str) -> models.Done:
         """Relay it to one place less; see `Pushes.remove_target`."""
@@ -84,7 +84,7 @@ class PushDesk:
         return watched(self._reach.bases, named, outputs)
 
     def _targets(self, kept: Kept) -> list[models.Target]:
-        return [shown(target, self._relays) for target in kept.targets]
+        return [shown(target, self._states) for target in kept.targets]
 
     def list(self) -> models.PushList:
         """Every push that is on, or waits for its publisher."""

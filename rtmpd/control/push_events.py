@@ -1,5 +1,6 @@
 """
 The callbacks of a publication, in the field names of the hosted service: it began (1), it ended (0), it is odd (321).
+What it is relayed to (1001) is told in the same form; the hosted service has no number for that.
 
 Fields that only delivery can know (the host, the signature) are added there; what stands here is the same at each
 attempt. Event ids are made from the publication's sequence, so that a fact that is stored again owes nothing new.
@@ -11,12 +12,12 @@ import errno
 import math
 import os
 from collections.abc import Callable, Sequence
-from typing import Any, NamedTuple
+from typing import Any, Literal, NamedTuple, TypeAlias
 
 from rtmpd.store.outbox import Owed
 from rtmpd.store.publications import PublicationRow
 
-ENDED, STARTED, ABNORMAL = 0, 1, 321
+ENDED, STARTED, ABNORMAL, RELAY_STATUS = 0, 1, 321, 1001
 REASON_CHARACTERS = 256
 """What is told of the reason of an end."""
 MAX_DETAILS = 10
@@ -40,6 +41,21 @@ class End(NamedTuple):
     width: int
     """Pixels; 0 where the stream's headers do not say."""
     height: int
+
+
+RelayEvent: TypeAlias = Literal["relay_live", "relay_lost", "relay_stopped"]
+
+
+class RelayChange(NamedTuple):
+    """What became of a relay."""
+
+    event: RelayEvent
+    target_id: str | None
+    """None where the configuration names the target."""
+    url_shown: str
+    """Of the target, without its stream's key."""
+    reason: str
+    """Why; empty for one that is live and has never failed."""
 
 
 class Finding(NamedTuple):
@@ -150,6 +166,27 @@ def abnormal(
         ],
     }
     return Owed(f"push-321-{row.sequence}-{number}", ABNORMAL, _path(row), body, now)
+
+
+def relay_status(row: PublicationRow, node: str, number: int, change: RelayChange, now: float) -> Owed:
+    """
+    Tell what became of a relay of a stream (event 1001).
+
+    Args:
+        row: of the stream's newest publication.
+        node: the name of this server.
+        number: of the change among all that this server tells.
+        change: what happened.
+        now: unix seconds.
+    """
+    body = {
+        **_common(row, RELAY_STATUS, now, node),
+        "relay_event": change.event,
+        "target_id": change.target_id or "",
+        "url": change.url_shown,
+        "reason": change.reason,
+    }
+    return Owed(f"push-1001-{row.sequence}-{number}", RELAY_STATUS, _path(row), body, now)
 
 
 VIDEO_BACK, AUDIO_BACK, VIDEO_JUMP, AUDIO_JUMP, VIDEO_STALLED, AUDIO_STALLED, VIDEO_CHANGED, AUDIO_CHANGED = (

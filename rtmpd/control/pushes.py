@@ -86,6 +86,19 @@ class Pushes:
         """The push of a stream, if it has one."""
         return self._book.of(stream)
 
+    def find(self, channel_id: str) -> Kept | None:
+        """The push of an id, if it has not ended."""
+        return self._book.find(channel_id)
+
+    def follow(self, observer: Callable[[Named], None]) -> None:
+        """
+        Have somebody told of each change of a push.
+
+        Args:
+            observer: is given the stream's name while the change is made; looks at it later.
+        """
+        self._book.observers.append(observer)
+
     async def take_up(self) -> None:
         """
         Go on with what an earlier server left; before anybody can publish.

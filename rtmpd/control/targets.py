@@ -6,33 +6,26 @@ import re
 from typing import NamedTuple, Protocol
 
 from rtmpd.control import models
+from rtmpd.control.model_types import RelayState
+from rtmpd.session.urls import HIDDEN
 from rtmpd.store.pushes import TargetRow
 
-HIDDEN = "***"
-_URL = re.compile(r"(?P<scheme>[^:/]+://)(?P<authority>[^/?#]*)(?P<path>[^?#]*)(?P<rest>.*)", re.DOTALL)
+_URL = re.compile(r"(?P<scheme>[^:/]+://)(?P<authority>[^/]*)(?P<path>[^?#]*)(?P<rest>.*)", re.DOTALL)
 
 
-class RelayState(NamedTuple):
-    """What a relay does."""
+class TargetState(NamedTuple):
+    """What became of a target."""
 
-    state: str
+    state: RelayState
     reason: str
     """Why, where that is not obvious; empty otherwise."""
 
 
-class Relays(Protocol):
-    """Carries streams to targets."""
+class TargetStates(Protocol):
+    """Knows what became of targets."""
 
-    def state_of(self, target: TargetRow) -> RelayState:
-        """Say what became of a target."""
-
-
-class NoRelays:
-    """Carries nothing: targets are kept, and wait for a server that can."""
-
-    def state_of(self, target: TargetRow) -> RelayState:  # noqa: ARG002 - the same for all
-        """Say why a target waits."""
-        return RelayState("waiting", "this server does not relay yet")
+    def state_of(self, target: TargetRow) -> TargetState:
+        """Say what became of one."""
 
 
 def masked(url: str) -> str:
@@ -48,18 +41,20 @@ def masked(url: str) -> str:
     parts = _URL.fullmatch(url)
     if parts is None:
         return HIDDEN
-    user, at, host = parts["authority"].rpartition("@")
+    # A question mark may stand in a password; behind it, it ends the host.
+    user, at, place = parts["authority"].rpartition("@")
+    host = place.partition("?")[0].partition("#")[0]
     folder = parts["path"].rstrip("/").rpartition("/")[0]
     return f"{parts['scheme']}{HIDDEN if user or at else ''}{at}{host}{folder}/{HIDDEN}"
 
 
-def shown(target: TargetRow, relays: Relays) -> models.Target:
+def shown(target: TargetRow, states: TargetStates) -> models.Target:
     """
     Show a target.
 
     Args:
         target: as it is stored.
-        relays: know what became of it.
+        states: know what became of it.
     """
-    state = relays.state_of(target)
-    return models.Target(target_id=target.target_id, url=masked(target.url), state=state.state, reason=state.reason)
+    state, reason = states.state_of(target)
+    return models.Target(target_id=target.target_id, url=masked(target.url), state=state, reason=reason)

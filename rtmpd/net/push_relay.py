@@ -157,7 +157,7 @@ class PushRelay:
                 url, auth_query = parting.url, ""
             else:
                 return parting
-            self._services.log.info(
+            self._services.log.debug(
                 "push relay connects again", stream=self._path, target=url.label, reason=parting.reason
             )
 
@@ -182,7 +182,7 @@ class PushRelay:
 
     def _went_live(self) -> None:
         self._connects += 1
-        self._services.log.info("push relay live", stream=self._path, target=self._url.label, failures=self._failures)
+        self._services.log.debug("push relay live", stream=self._path, target=self._url.label, failures=self._failures)
         self._enter(RelayState.LIVE)
 
     @property
@@ -197,7 +197,7 @@ class PushRelay:
         self._failures = 1 if self._lasted else self._failures + 1
         self._reason = parting.reason
         seconds = pause_s(self._failures, random.random()) if parting.may_retry else LONGEST_PAUSE_S
-        self._services.log.warning(
+        self._services.log.debug(
             "push relay failed",
             stream=self._path,
             target=self._url.label,
@@ -212,7 +212,7 @@ class PushRelay:
         if not task.cancelled() and task.exception() is not None:
             self._reason = "internal error"
         status = self.status
-        self._services.log.info(
+        self._services.log.debug(
             "push relay ended",
             stream=self._path,
             target=status.target,

@@ -87,7 +87,8 @@ class ClientDialogue(Dialogue):
             now: the time in seconds.
             may_retry: the same request may be granted later.
         """
-        refused = RefusedByServer(printable(code), printable(description) or _NO_REASON, may_retry)
+        shown = printable(self.url.without_secrets(description))
+        refused = RefusedByServer(printable(code), shown or _NO_REASON, may_retry)
         self.events.append(refused)
         self.conclude(f"refused: {refused.code}: {refused.description}", now)
 

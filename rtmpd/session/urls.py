@@ -16,6 +16,7 @@ from typing import NamedTuple, Self
 MAX_URL_CHARACTERS = 2048
 """Of a whole URL: application and stream have to fit one command beside others."""
 
+HIDDEN = "***"
 _PORTS = {"rtmp": 1935, "rtmps": 443}
 _HOST_NAME = re.compile(r"[\w.-]{1,253}")
 
@@ -82,6 +83,22 @@ class RtmpUrl:
     def label(self) -> str:
         """The place for log lines: without stream, query, user and password, which may be secret."""
         return f"{self._origin}/{self.app.partition('?')[0]}"
+
+    def without_secrets(self, text: str) -> str:
+        """
+        Make a text of the server fit to be shown: it may name the stream that it refuses.
+
+        Args:
+            text: for people.
+
+        Returns:
+            The text without this URL's stream, password and values of queries, where they stand as words.
+        """
+        name, _, query = self.key.partition("?")
+        pairs = f"{query}&{self.app.partition('?')[2]}".split("&")
+        secrets = {self.key, name, self.password, *(pair.partition("=")[2] for pair in pairs)} - {""}
+        longest_first = sorted(map(re.escape, secrets), key=len, reverse=True)
+        return re.sub(rf"(?<!\w)(?:{'|'.join(longest_first)})(?!\w)", HIDDEN, text)
 
     def redirected(self, tc_url: str) -> RtmpUrl:
         """

@@ -25,7 +25,7 @@ class Owed:
     event_id: str
     """Stable: the same for the same fact, however often it is stored or sent."""
     event_type: int
-    """The kind of callback: 0, 1, 100, 321, 332 or 341."""
+    """The kind of callback: 0, 1, 100, 321, 332, 341 or 1001."""
     stream: str
     """The stream's path, "app/name": callbacks of one stream keep their order."""
     body: dict[str, Any]

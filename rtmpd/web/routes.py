@@ -191,6 +191,14 @@ ROUTES: tuple[Route, ...] = (
     ),
     Route(
         "GET",
+        f"{V1}/relays",
+        "relays",
+        "Every relay of a stream that lives.",
+        models.RelayList,
+        lambda operations, _: operations.relays(),
+    ),
+    Route(
+        "GET",
         f"{V1}/records",
         "records",
         "Every recording that has not ended.",

@@ -63,8 +63,9 @@ def test_nothing_said_means_every_url_and_no_recording():
         {"stream": {"room": "1"}},
         {"stream": {"room": "1", "user": "2", "kind": "other"}},
         {"targets": ["http://a/b"]},
-        {"targets": ["rtmp://a/b c"]},
-        {"targets": ["rtmp://a/b"] * 17},
+        {"targets": ["rtmp://a/b/c d"]},
+        {"targets": ["rtmp://a/b/c"] * 17},
+        {"targets": ["rtmp://me:p?ss@a/b/c"]},
         {"record_id": -1},
         {"chanel_name": "typo"},
     ],
@@ -72,6 +73,11 @@ def test_nothing_said_means_every_url_and_no_recording():
 def test_what_makes_no_sense_is_refused(fields):
     with pytest.raises(ValidationError):
         push(**fields)
+
+
+@pytest.mark.parametrize("url", ["rtmp://me:p+ss!w0rd@a.example/app/key", "rtmps://[::1]:1936/app/key?k=v&w=%20"])
+def test_a_target_may_have_a_password_and_a_query(url):
+    assert push(targets=[url]).targets == [url]
 
 
 @pytest.mark.parametrize("name", ["../x", "a/b", "a\\b", ".hidden", "a.", " a", "a ", "a\0b", "a\nb", "x" * 201, ".."])

@@ -21,6 +21,7 @@ VERBS = {
     "pushes": ("pushes", "list", ()),
     "add_target": ("pushes", "add_target", ("c", "request")),
     "remove_target": ("pushes", "remove_target", ("c", "t")),
+    "relays": ("relays", "list", ()),
     "start_record": ("records", "start", ("request",)),
     "stop_record": ("records", "stop", ("t",)),
     "records": ("records", "list", ()),

@@ -13,10 +13,12 @@ from rtmpd.control import models, operations_office
 from rtmpd.control.commits import Commits
 from rtmpd.control.draining import Drainer
 from rtmpd.control.operations_office import Around, OperationsOffice
+from rtmpd.control.publications import Publications
 from rtmpd.control.streams import Measures
 from rtmpd.errors import NotPossible, StartError
 from rtmpd.live.terms import Terms
 from rtmpd.store.database import Database
+from rtmpd.store.publications import PublicationBook
 from tests.helpers.pushes import PlayedRecorder
 from tests.helpers.rig import Rig
 from tests.helpers.store import HoldUp
@@ -34,6 +36,7 @@ class Server:
             services=rig.services,
             database=database,
             recorder=self.recorder,
+            publications=Publications(PublicationBook(database), rig.services.log, "n", rig.loop.time),
             recordings=directory / "recordings",
             rtmp=Address("", 1935),
             measures=Measures(lambda _stream: (), lambda _number: 0),

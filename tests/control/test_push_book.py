@@ -94,3 +94,14 @@ def test_a_target_is_dropped_once(book):
     assert book.drop_target("c", targets[0].target_id) is None
     assert book.drop_target("never", targets[1].target_id) is None
     assert book.get("c").targets == targets[1:]
+
+
+def test_observers_hear_of_each_change_of_a_push(book):
+    heard = []
+    book.observers.append(heard.append)
+
+    book.put(kept())
+    book.add_targets("c", book.new_targets("c", (), ["rtmp://a/b/1"]))
+    book.drop(book.get("c"))
+
+    assert heard == [Named("live", "s")] * 3

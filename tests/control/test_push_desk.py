@@ -11,7 +11,7 @@ from rtmpd.control import models
 from rtmpd.control.push_desk import PushDesk
 from rtmpd.control.reach import Reach
 from rtmpd.control.rooms import stream_code
-from rtmpd.control.targets import NoRelays
+from rtmpd.control.targets import TargetState
 from rtmpd.control.urls import Bases
 from rtmpd.errors import NotPossible
 from tests.helpers.pushes import PushRig
@@ -19,11 +19,18 @@ from tests.helpers.pushes import PushRig
 URL = {"type": 5, "play_url": "rtmp://live.example.com/live/s", "rate_type": 0}
 
 
+class NoStates:
+    """Relays that all wait."""
+
+    def state_of(self, target):
+        return TargetState("backing_off", "Connection refused")
+
+
 @pytest.fixture
 async def rig(tmp_path):
     rig = await PushRig.open(tmp_path)
     rig.reach = Reach(RoomsConfig(bizid="8888", app="live"), Bases("rtmp://live.example.com", ""))
-    rig.desk = PushDesk(rig.pushes, rig.reach, NoRelays())
+    rig.desk = PushDesk(rig.pushes, rig.reach, NoStates())
     yield rig
     await rig.close()
 
@@ -78,7 +85,7 @@ async def test_a_push_from_its_start_to_its_stop(rig, mode):
 
 async def test_a_stop_says_what_it_did_not_end(rig):
     rig.publish(public=True)
-    started = await rig.desk.start(request(recrodFileType=4, targets=["rtmp://a/b"]))
+    started = await rig.desk.start(request(recrodFileType=4, targets=["rtmp://a/b/c"]))
     (first,) = (await rig.desk.stop(stop(started.channel_id))).results
     (second,) = (await rig.desk.stop(stop(started.channel_id))).results
 
@@ -118,7 +125,7 @@ async def test_a_recording_and_targets_are_answered(rig):
     (push,) = rig.desk.list().pushes
     assert (push.record_id, push.record_task_id) == (7, started.record_task_id)
     assert started.targets == push.targets
-    assert [(each.url, each.state) for each in push.targets] == [("rtmp://a/live/***", "waiting")]
+    assert [(each.url, each.state) for each in push.targets] == [("rtmp://a/live/***", "backing_off")]
 
 
 async def test_a_recording_that_the_index_has_not_taken_is_a_note(rig):

@@ -1,4 +1,4 @@
-"""Events 1, 0 and 321: the hosted service's fields and numbers, the same at each attempt."""
+"""Events 1, 0, 321 and ours, 1001: the hosted service's fields and numbers, the same at each attempt."""
 
 from __future__ import annotations
 
@@ -16,9 +16,11 @@ from rtmpd.control.push_events import (
     VIDEO_JUMP,
     End,
     Finding,
+    RelayChange,
     abnormal,
     cause_of,
     ended,
+    relay_status,
     started,
 )
 from tests.helpers.push import NODE, publication_row
@@ -149,3 +151,20 @@ def test_a_server_that_died_is_a_cause_of_its_own():
 def test_every_type_has_words():
     assert all(words and words.isascii() for words in TYPES.values())
     assert len(set(TYPES.values())) == len(TYPES)
+
+
+@pytest.mark.parametrize("target_id", ["t1", None])
+def test_what_becomes_of_a_relay_is_told_with_the_fields_of_its_stream(target_id):
+    change = RelayChange("relay_lost", target_id, "rtmp://a.example/app/***", "Connection refused")
+
+    event = relay_status(ROW, NODE, 3, change, 2_000.9)
+
+    assert event.body == COMMON | {
+        "event_type": 1001,
+        "event_time": 2_000,
+        "relay_event": "relay_lost",
+        "target_id": target_id or "",
+        "url": "rtmp://a.example/app/***",
+        "reason": "Connection refused",
+    }
+    assert (event.event_id, event.event_type, event.stream) == ("push-1001-42-3", 1001, "live/a/room")

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from rtmpd.control.targets import NoRelays, masked, shown
+from rtmpd.control.targets import TargetState, masked, shown
 from rtmpd.store.pushes import TargetRow
 
 
@@ -23,6 +23,8 @@ from rtmpd.store.pushes import TargetRow
         ("rtmp://a.example/live/x#SECRET", "rtmp://a.example/live/***"),
         ("rtmp://me:SECRET@a.example/live/SECRET", "rtmp://***@a.example/live/***"),
         ("rtmp://[::1]:1935/live/SECRET", "rtmp://[::1]:1935/live/***"),
+        ("rtmp://me:SEC?RET#@a.example/live/SECRET", "rtmp://***@a.example/live/***"),
+        ("rtmp://a.example?k=SECRET/SECRET", "rtmp://a.example/***"),
         ("SECRET", "***"),
     ],
 )
@@ -37,12 +39,17 @@ def test_whatever_stands_before_it_a_key_is_hidden(folder, tail):
     assert "SECRETKEY" not in masked(f"{folder}SECRETKEY{tail}")
 
 
-def test_a_target_waits_as_long_as_nothing_relays():
-    target = shown(TargetRow("t", "c", "rtmp://a/b/SECRET", 1.0), NoRelays())
+class States:
+    def state_of(self, target):
+        return TargetState("backing_off", f"{target.target_id}: Connection refused")
+
+
+def test_a_target_is_shown_with_what_became_of_it():
+    target = shown(TargetRow("t", "c", "rtmp://a/b/SECRET", 1.0), States())
 
     assert target.model_dump() == {
         "target_id": "t",
         "url": "rtmp://a/b/***",
-        "state": "waiting",
-        "reason": "this server does not relay yet",
+        "state": "backing_off",
+        "reason": "t: Connection refused",
     }

@@ -120,7 +120,7 @@ def test_a_second_target_of_the_same_url_or_its_second_end_succeeds_and_says_so(
     ("method", "path", "body", "told"),
     [
         ("POST", "records/no-such/stop", None, "there is no recording of task no-such"),
-        ("POST", "pushes/no-such/targets", {"url": "rtmp://a/b"}, "there is no push no-such"),
+        ("POST", "pushes/no-such/targets", {"url": "rtmp://a/b/c"}, "there is no push no-such"),
         ("DELETE", "pushes/no-such/targets/x", None, "there is no push no-such"),
         ("DELETE", "recordings/no-such", None, "there is no file no-such"),
         ("GET", "recordings/..%2F..%2Fetc%2Fpasswd", None, "there is no file ../../etc/passwd"),

@@ -93,7 +93,12 @@ def test_a_push_is_started_changed_listed_and_stopped(said):
     titles, row = said("push list")
     assert titles == ["PUSH", "STREAM", "NAME", "STATE", "MODE", "SINCE", "RECORDING", "TARGETS"]
     assert row[:5] == [first["PUSH"], PRIVATE, "evening", "on", "manual"]
-    assert "rtmp://a.example/b/*** (waiting), " in row[7]
+    assert re.search(r"rtmp://a\.example/b/\*\*\* \((connecting|backing_off)\), ", row[7])
+    titles, *rows = said("relays")
+    assert titles == ["STREAM", "KIND", "URL", "STATE", "SINCE", "TRIES", "MEDIA", "LAG", "SKIPPED", "TARGET"]
+    assert [row[:3] for row in rows] == [
+        [PRIVATE, "push", f"rtmp://{host}.example/{app}/***"] for host, app in (("a", "b"), ("c", "d"))
+    ]
 
     assert said(f"push target remove {first['PUSH']} {added['target_id']}") == [["done"]]
     assert said(f"push target remove {first['PUSH']} {added['target_id']}") == [["done (it was already)"]]

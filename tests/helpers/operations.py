@@ -23,6 +23,8 @@ from rtmpd.control.models import (
     RecordList,
     RecordStarted,
     RecordStopped,
+    Relay,
+    RelayList,
     Reloaded,
     StreamInfo,
     StreamList,
@@ -177,7 +179,7 @@ class FakeOperations:
             record_id=None,
             record_task_id=None,
             urls=URLS,
-            targets=[Target(target_id="1", url="rtmp://a.example/app/…", state="connected")],
+            targets=[Target(target_id="1", url="rtmp://a.example/app/…", state="live")],
         )
         return PushList(pushes=[push])
 
@@ -190,6 +192,23 @@ class FakeOperations:
         self._note("remove_target", channel_id, target_id)
         self._known(channel_id, [CHANNEL], "push")
         return Done()
+
+    def relays(self):
+        self._note("relays")
+        relay = Relay(
+            kind="push",
+            stream=self.paths[0],
+            url="rtmp://a.example/app/***",
+            state="backing_off",
+            reason="a.example: Connection refused",
+            since=NOW_S,
+            attempts=7,
+            bytes=5_000_000,
+            target_id="1",
+            lag_ms=0,
+            skipped_ms=1500,
+        )
+        return RelayList(relays=[relay])
 
     async def start_record(self, request):
         self._note("start_record", request)

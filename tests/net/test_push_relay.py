@@ -141,11 +141,11 @@ async def test_what_lasted_begins_with_a_short_pause_again_and_what_did_not_does
 
 
 async def test_a_refusal_for_good_is_tried_again_rarely(rig, target):
-    target.rig.policy.refuse = ("NetStream.Publish.Denied", "wrong key")
+    target.rig.policy.refuse = ("NetStream.Publish.Denied", "wrong token")
     async with Relaying(rig, target) as relaying:
         status = await relaying.until(RelayState.BACKING_OFF)
 
-    assert status.reason == "refused: NetStream.Publish.Denied: wrong key"
+    assert status.reason == "refused: NetStream.Publish.Denied: wrong token"
     (line,) = [line for line in rig.lines if line["event"] == "push relay failed"]
     assert line["next_try_s"] == backoff.LONGEST_PAUSE_S
 

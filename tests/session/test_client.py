@@ -299,13 +299,13 @@ def test_our_own_server_refuses_and_is_understood():
 
     def refuse(event):
         if isinstance(event, PublishRequested):
-            server.refuse_publish(1, Refused("NetStream.Publish.Denied", "wrong key"), START)
+            server.refuse_publish(1, Refused("NetStream.Publish.Denied", "wrong token"), START)
 
     ours, _ = talk(client, server, refuse)
 
     assert ours[1:] == [
-        RefusedByServer("NetStream.Publish.Denied", "wrong key", may_retry=False),
-        Terminated("refused: NetStream.Publish.Denied: wrong key"),
+        RefusedByServer("NetStream.Publish.Denied", "wrong token", may_retry=False),
+        Terminated("refused: NetStream.Publish.Denied: wrong token"),
     ]
 
 

@@ -132,3 +132,18 @@ def test_a_redirection_may_bring_another_user():
 def test_a_redirection_to_nowhere_or_out_of_tls_is_refused(reference):
     with pytest.raises(ValueError, match=r"^(leads|names|is|has) "):
         HOME.redirected(reference)
+
+
+@pytest.mark.parametrize(
+    ("url", "text", "shown"),
+    [
+        ("rtmp://h/app/SECRET", "app/SECRET is already being published", "app/*** is already being published"),
+        ("rtmp://h/app/name?k=SECRET", "no stream name?k=SECRET, name or (SECRET)", "no stream ***, *** or (***)"),
+        ("rtmp://h/app?token=SECRET/b", "bad token SECRET", "bad token ***"),
+        ("rtmp://me:SECRET@h/app/b", "user me with SECRET", "user me with ***"),
+        ("rtmp://h/app/a", "a bad name: a, not any", "*** bad name: ***, not any"),
+        ("rtmp://h/app/k.*", "kxx is not k.*", "kxx is not ***"),
+    ],
+)
+def test_what_a_server_says_is_shown_without_what_may_be_secret(url, text, shown):
+    assert RtmpUrl.parse(url).without_secrets(text) == shown

@@ -36,6 +36,7 @@ CALLS = [
     ("GET", "/clients", None, ("clients",), "clients"),
     ("DELETE", f"/clients/{CLIENT}", None, ("kick", CLIENT), "already"),
     ("GET", "/pushes", None, ("pushes",), "pushes"),
+    ("GET", "/relays", None, ("relays",), "relays"),
     ("POST", "/pushes", PUSH, ("start_push", PushStart(**PUSH)), "channel_id"),
     ("POST", "/pushes/stop", {"channel_ids": [CHANNEL]}, ("stop_pushes", PushStop(channel_ids=[CHANNEL])), "results"),
     (
