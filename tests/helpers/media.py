@@ -49,6 +49,7 @@ RECIPES = {
     "video only": Recipe("libx264", _X264),
     "short": Recipe("libx264", _X264, "aac", seconds=2),
     "long": Recipe("libx264", _X264, "aac", seconds=20),
+    "relayed": Recipe("libx264", _X264, "aac", seconds=36),
     "evening": Recipe("libx264", _X264, "aac", seconds=9),
     "evening, audio only": Recipe(audio="aac", seconds=9),
     "five minutes": Recipe("libx264", _X264, "aac", seconds=300),
