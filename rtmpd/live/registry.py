@@ -35,6 +35,20 @@ class StreamObserver(Protocol):
         """The stream's life is over; its logs may still be read by who holds them."""
 
 
+class DemandObserver(Protocol):
+    """
+    Someone who brings streams that are wanted.
+
+    Apart from `StreamObserver`, as it is told of players: it must not cost those who follow publishers a call for each.
+    """
+
+    def stream_wanted(self, stream: Stream) -> None:
+        """Its first member has come, whether somebody publishes it or not."""
+
+    def stream_unwanted(self, stream: Stream) -> None:
+        """It has no member; may be told again while that is so."""
+
+
 class Registry:
     """The server's streams."""
 
@@ -46,6 +60,7 @@ class Registry:
             retention: what each stream's logs keep.
         """
         self.observers: list[StreamObserver] = []
+        self.demand_observers: list[DemandObserver] = []
         self._retention = retention
         self._streams: dict[tuple[str, str], Stream] = {}
 
@@ -123,11 +138,15 @@ class Registry:
         """Add someone who plays a stream, or waits for it where nobody publishes it yet."""
         stream = self._stream(app, name)
         stream.members[member] = None
+        if len(stream.members) == 1:
+            for observer in self.demand_observers:
+                observer.stream_wanted(stream)
         return stream
 
     def leave(self, stream: Stream, member: Member) -> None:
         """Take a member out; a stream that nobody holds or waits for is forgotten."""
         stream.members.pop(member, None)
+        self._tell_if_unwanted(stream)
         self._forget_if_unused(stream)
 
     def end_overdue(self, now: float) -> None:
@@ -152,7 +171,13 @@ class Registry:
         for observer in self.observers:
             observer.stream_ended(stream, reason)
         stream.end(reason)
+        self._tell_if_unwanted(stream)
         self._forget_if_unused(stream)
+
+    def _tell_if_unwanted(self, stream: Stream) -> None:
+        if not stream.members:
+            for observer in self.demand_observers:
+                observer.stream_unwanted(stream)
 
     def _forget_if_unused(self, stream: Stream) -> None:
         key = (stream.app, stream.name)

@@ -18,8 +18,9 @@ from enum import Enum
 from rtmpd.errors import Unreachable
 from rtmpd.live.stream import Stream
 from rtmpd.net.backoff import LONGEST_PAUSE_S, STABLE_S, pause_s
+from rtmpd.net.client_connection import Parting
 from rtmpd.net.dial import Dialled
-from rtmpd.net.relay_connection import Parting, RelayConnection
+from rtmpd.net.relay_connection import RelayConnection
 from rtmpd.net.services import Services
 from rtmpd.session.client import ClientSession
 from rtmpd.session.limits import ClientLimits

@@ -8,8 +8,9 @@ import gc
 import pytest
 
 from rtmpd.net import backoff, push_relay
+from rtmpd.net.client_connection import Parting
 from rtmpd.net.push_relay import RelayState
-from rtmpd.net.relay_connection import Parting, RelayConnection
+from rtmpd.net.relay_connection import RelayConnection
 from rtmpd.session.replies import error
 from rtmpd.wire.messages import DATA_AMF0
 from tests.helpers.live import audio_frame, inter_frame, key_frame, metadata, video_header

@@ -7,8 +7,9 @@ import socket
 
 import pytest
 
+from rtmpd.net.client_connection import Parting
 from rtmpd.net.dial import Dialled
-from rtmpd.net.relay_connection import Parting, RelayConnection
+from rtmpd.net.relay_connection import RelayConnection
 from rtmpd.session.client import ClientSession
 from rtmpd.session.limits import ClientLimits
 from rtmpd.session.replies import error, on_status
