@@ -21,6 +21,7 @@ from rtmpd.address import Address
 from rtmpd.config import Config
 from rtmpd.config_file import Location
 from rtmpd.config_words import shown
+from rtmpd.control.pull_plan import pull_faults
 from rtmpd.errors import ConfigError, StartError
 from rtmpd.workers.naming import PathTemplate
 
@@ -185,7 +186,8 @@ def _target_faults(config: Config) -> Iterable[tuple[Location, str]]:
     return relay_targets.faults(config) if any(each.push_targets for each in config.apps.values()) else ()
 
 
-_CHECKS = (_template_faults, _target_faults)
+_CHECKS = (_template_faults, _target_faults, pull_faults)
+"""Of a configuration: what only other parts of rtmpd can see."""
 
 
 @contextlib.contextmanager

@@ -31,6 +31,7 @@ from rtmpd.config_types import (
     Milliseconds,
     Mode,
     Networks,
+    OriginUrls,
     PerSecond,
     RecordFormats,
     RtmpUrl,
@@ -39,6 +40,8 @@ from rtmpd.config_types import (
     Secret,
     Share,
     SocketPath,
+    SourceUrls,
+    StreamPath,
     Switch,
     Template,
 )
@@ -341,6 +344,12 @@ class AppConfig(Section):
     publish_deny: Networks = Field(default=(), description="Who may not, whatever publish_allow says.")
     play_allow: Networks = Field(default=(), description="Who may play; empty: every address.")
     play_deny: Networks = Field(default=(), description="Who may not, whatever play_allow says.")
+    origin: OriginUrls = Field(
+        default=(),
+        repr=False,
+        description="Makes the application an edge: nobody publishes to it, and each stream is pulled once from origin/STREAM "
+        "(with the query of origin, not with that of a player) while it is played or recorded. Several: when one fails, the next.",
+    )
     on_publish: HttpUrl | None = Field(
         default=None,
         repr=False,
@@ -363,6 +372,23 @@ class AppConfig(Section):
     max_bits_per_s: Annotated[int, Field(ge=0), Unit("bits per second", "a whole number of bits per second")] = Field(
         default=0, description="A publisher that sends more over ten seconds is disconnected; 0: no limit."
     )
+
+
+class PullConfig(Section):
+    """One stream that is brought from elsewhere; all of it is taken up by a reload."""
+
+    sources: SourceUrls = Field(
+        repr=False,
+        min_length=1,
+        description="RTMP, RTMPS, or FLV over HTTP or HTTPS. Several: when one refuses, ends or is silent for "
+        "limits.publisher_idle_s, the next at once, and after all of them again with growing pauses.",
+        examples=[["rtmp://origin.example.com/live/news", "https://backup.example.com/live/news.flv"]],
+    )
+    on_demand: Switch = Field(
+        default=False,
+        description="Only while it is played or recorded: the first player opens it within players.wait_s.",
+    )
+    idle_s: Seconds = Field(default=10, ge=0, description="On demand: it is closed so long after the last of them.")
 
 
 class Config(Section):
@@ -389,4 +415,9 @@ class Config(Section):
         default_factory=lambda: {"live": AppConfig()},
         description="One table per application, [apps.NAME]; a name with other characters than letters, digits, - and _ "
         "is quoted.",
+    )
+    pulls: dict[StreamPath, PullConfig] = Field(
+        default_factory=dict,
+        description='One table per stream, [pulls."APPLICATION/STREAM"].',
+        examples=["live/news"],
     )

@@ -18,12 +18,17 @@ from pydantic import BaseModel, ValidationError
 from pydantic.fields import FieldInfo
 
 from rtmpd import config_words
-from rtmpd.config import AppConfig, Config, RtmpsConfig
+from rtmpd.config import AppConfig, Config, PlayersConfig, RtmpsConfig
 from rtmpd.config_words import Unit, dotted, expectation, shown, tables_model, unit_of
 from rtmpd.errors import ConfigError
 
 Location = tuple[int | str, ...]
 
+_NAMES = {
+    "apps": "an application's name is expected: 1 to 256 bytes, no ?, no empty, . or .. segment",
+    "pulls": "a stream's path is expected: APPLICATION/STREAM, 3 to 256 bytes, no ?, no empty, . or .. segment",
+}
+"""What the keys of tables of tables have to be."""
 _GUARDS = ("publish_key", "publish_secret", "on_publish")
 """Keys of an application, any of which keeps strangers from publishing (see `_is_guarded`)."""
 Check = Callable[[Config], Iterable[tuple[Location, str]]]
@@ -129,6 +134,7 @@ def _faults_between_keys(config: Config, at_fault: set[int | str]) -> Iterator[t
     if not config.http.listen.loopback and not config.http.token and "token" not in at_fault:
         wanted = "a loopback address, or an http.token for the API"
         yield ("http", "listen"), f"{shown(str(config.http.listen))}: {wanted} is expected"
+    yield from _faults_of_pulls(config)
     if config.open or at_fault & {"open", *_GUARDS}:
         return
     keyless = [dotted(("apps", name)) for name, app in config.apps.items() if not _is_guarded(app)]
@@ -138,9 +144,24 @@ def _faults_between_keys(config: Config, at_fault: set[int | str]) -> Iterator[t
             yield (section, "listen"), f"{shown(str(listen))}: {wanted} is expected"
 
 
+def _faults_of_pulls(config: Config) -> Iterator[tuple[Location, str]]:
+    on_demand: list[Location] = [("apps", name, "origin") for name, app in config.apps.items() if app.origin]
+    for path, pull in config.pulls.items():
+        if path.rpartition("/")[0] not in config.apps:
+            yield ("pulls", path), f"a stream of an application that has a table {dotted(('apps', 'NAME'))} is expected"
+        if pull.on_demand:
+            on_demand.append(("pulls", path, "on_demand"))
+    if on_demand and not config.players.wait_s:
+        field = PlayersConfig.model_fields["wait_s"]
+        wanted = f"{expectation(field).replace('>=', '>')} is expected, since {dotted(on_demand[0])} is set"
+        yield ("players", "wait_s"), f"{shown(config.players.wait_s)}: {wanted}"
+
+
 def _is_guarded(app: AppConfig) -> bool:
     """Whether strangers cannot publish, also while the application's hook is down."""
-    return bool(app.publish_key or app.publish_secret or (app.on_publish and app.hook_failure == "refuse"))
+    return bool(
+        app.origin or app.publish_key or app.publish_secret or (app.on_publish and app.hook_failure == "refuse")
+    )
 
 
 def _fault(location: Location, kind: str, value: object) -> str:
@@ -151,10 +172,12 @@ def _fault(location: Location, kind: str, value: object) -> str:
         meant = unit_of(model.model_fields[close[0]]) if close else None
         return f"{_value(value, meant)}: no such key; one of {', '.join(model.model_fields)} is expected{hint}"
     if location[-1] == "[key]":
-        return f"{shown(value)}: an application's name is expected: 1 to 256 bytes, no ?, no empty, . or .. segment"
+        return f"{shown(value)}: {_NAMES[str(location[0])]}"
     unit = None if field is None else unit_of(field)
     if field is None or unit is None:
         return f"{shown(value)}: a table is expected"
+    if kind == "missing":
+        return f"not set: {expectation(field)} is expected"
     return f"{_value(value, unit)}: {expectation(field)} is expected"
 
 
@@ -173,8 +196,9 @@ def _resolve(location: Location) -> tuple[type[BaseModel], FieldInfo | None]:
             break
         table = tables_model(field)
         if table is not None:
+            is_table_of_tables = field.annotation is not table
             model, field = table, None
-            if table is AppConfig:
+            if is_table_of_tables:
                 next(parts, None)
     return model, field
 

@@ -22,8 +22,8 @@ def _as_list(value: object) -> object:
     return [value] if isinstance(value, str) else value
 
 
-def _without_repeats(formats: tuple[str, ...]) -> tuple[str, ...]:
-    return tuple(dict.fromkeys(formats))
+def _without_repeats(items: tuple[str, ...]) -> tuple[str, ...]:
+    return tuple(dict.fromkeys(items))
 
 
 def _application_name(name: object) -> str:
@@ -33,6 +33,13 @@ def _application_name(name: object) -> str:
     if "?" in name or any(segment in {"", ".", ".."} for segment in name.split("/")):
         raise ValueError("not a path")
     return name
+
+
+def _stream_path(path: object) -> str:
+    """Accept the name of an application, a slash and the name of a stream."""
+    if "/" not in _application_name(path):
+        raise ValueError("no stream")
+    return str(path)
 
 
 def _without_nul(path: Path) -> Path:
@@ -101,7 +108,7 @@ Keys = Annotated[
 ]
 Template = Annotated[str, AfterValidator(_relative_path), Unit("template", "a relative path without . or ..")]
 ApplicationName = Annotated[str, BeforeValidator(_application_name)]
-
+StreamPath = Annotated[str, BeforeValidator(_stream_path)]
 
 HttpUrl = Annotated[str, _url_of("http", "https"), Unit("URL", "a URL that begins with http:// or https://")]
 HttpUrls = Annotated[
@@ -118,6 +125,21 @@ RtmpUrls = Annotated[
     BeforeValidator(_as_list),
     AfterValidator(_without_repeats),
     Unit("list of URLs", "a URL that begins with rtmp:// or rtmps://, or a list of at most 16 of them", secret=True),
+]
+# Secret, as user, password and query of the URL of a stream may be.
+SourceUrls = Annotated[
+    tuple[Annotated[str, _url_of("rtmp", "rtmps", "http", "https")], ...],
+    Strict(strict=False),
+    BeforeValidator(_as_list),
+    AfterValidator(_without_repeats),
+    Unit("list of URLs", "an rtmp://, rtmps://, http:// or https:// URL of a stream, or a list of them", secret=True),
+]
+OriginUrls = Annotated[
+    tuple[Annotated[str, _url_of("rtmp", "rtmps")], ...],
+    Strict(strict=False),
+    BeforeValidator(_as_list),
+    AfterValidator(_without_repeats),
+    Unit("list of URLs", "an rtmp:// or rtmps:// URL of an application, or a list of them", secret=True),
 ]
 Networks = Annotated[
     tuple[Annotated[IPv4Network | IPv6Network, PlainValidator(_network)], ...],

@@ -114,7 +114,7 @@ def reference(model: type[BaseModel], heading: str, example_name: str) -> str:
     Args:
         model: the whole configuration; its tables are one level deep, or a table of tables.
         heading: the first comment.
-        example_name: the table that stands for all in a table of tables.
+        example_name: the table that stands for all in a table of tables that has none of its own as an example.
 
     Returns:
         A file that loads back to the defaults; a key without a default stands in a comment, with an example.
@@ -127,12 +127,21 @@ def reference(model: type[BaseModel], heading: str, example_name: str) -> str:
     for name, table in tables.items():
         if table is not None:
             field = model.model_fields[name]
-            path = name if field.annotation is table else f"{name}.{example_name}"
             about = textwrap.dedent(table.__doc__ or "").strip()
-            lines += ["", "", *_commented(about), *_commented(field.description or ""), f"[{path}]"]
-            for key, inner in table.model_fields.items():
-                lines += ["", *_documented(key, inner)]
+            lines += ["", "", *_commented(about), *_commented(field.description or "")]
+            lines += _table(name, field, table, example_name)
     return "\n".join(lines) + "\n"
+
+
+def _table(name: str, field: FieldInfo, table: type[BaseModel], example_name: str) -> list[str]:
+    """Write a table, or one of a table of tables; with an example of its own that is in comments, as by default there is none."""
+    example = None if field.annotation is table else (field.examples or [example_name])[0]
+    lines = [f"[{dotted((name,) if example is None else (name, example))}]"]
+    for key, inner in table.model_fields.items():
+        lines += ["", *_documented(key, inner)]
+    if field.examples:
+        lines = ["# None by default.", *(line if line.startswith("#") or not line else f"# {line}" for line in lines)]
+    return lines
 
 
 def _metadata(field: FieldInfo) -> list[Any]:
@@ -163,9 +172,11 @@ def _documented(name: str, field: FieldInfo) -> list[str]:
     unit = unit_of(field)
     measure = " or ".join(_choices(field.annotation)) or " ".join(filter(None, (unit and unit.name, _bounds(field))))
     default = field.get_default(call_default_factory=True)
-    unset = default is None
+    unset = default is None or field.is_required()
     setting = f"{name} = {_toml(field.examples[0] if unset and field.examples else default)}"
     lines = _commented(f"{field.description} [{measure}]")
+    if field.is_required():
+        return [*lines, setting]
     return [*lines, "# Not set by default.", f"# {setting}"] if unset else [*lines, setting]
 
 

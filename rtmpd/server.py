@@ -2,7 +2,7 @@
 The server: what is made in which order, what runs once a second, and how everything ends.
 
 Start: descriptors, data directory, sockets, database, callbacks, recording (its media workers), operations and their
-surfaces, then connections. Stop: no new connections, streams end and players are told, recordings are closed; then each
+surfaces, then connections and pulls. Stop: no new connections, pulls and streams end and players are told, recordings are closed; then each
 of these in turn, the database last. Nothing here knows a protocol.
 """
 
@@ -33,6 +33,7 @@ from rtmpd.control.meter import Meter
 from rtmpd.control.models import Reloaded
 from rtmpd.control.operations_office import Around, OperationsOffice
 from rtmpd.control.policy import ConfiguredPolicy
+from rtmpd.control.pulls import Pulls
 from rtmpd.control.streams import Measures
 from rtmpd.control.urls import reachable
 from rtmpd.errors import ConfigError, StartError, StoreError
@@ -43,12 +44,12 @@ from rtmpd.net.fanout import FanOut, Pace
 from rtmpd.net.listener import Admission, Listener, listen
 from rtmpd.net.poller import Poller
 from rtmpd.net.services import Services
+from rtmpd.net.source_maker import SourceMaker
 from rtmpd.net.tasks import Tasks
 from rtmpd.session.limits import Limits
 from rtmpd.start import load_certificate, lock, raise_descriptor_limit
 from rtmpd.store.database import Database
 from rtmpd.web.site import Site
-from rtmpd.workers.recorder import Recorder
 from rtmpd.workers.recording_office import RecordingOffice
 
 _TICK_S = 1.0
@@ -62,6 +63,7 @@ _DESCRIPTORS_OF_OUR_OWN = 64
 """Listening sockets, database, log, worker sockets and feeds."""
 _HTTP_SHARE = 8
 """Of the other descriptors, so many-th part is for HTTP: its clients, hooks and callbacks. The rest may be clients of RTMP."""
+_STOPS = "server stops"
 _SAME_SIGNAL_S = 1.0
 _GC_THRESHOLDS = (50_000, 20, 50)
 """A log entry for each message would have the collector run 20 times a second with the defaults, and find nothing."""
@@ -102,6 +104,7 @@ class _Offices(NamedTuple):
     recording: RecordingOffice
     operations: OperationsOffice
     site: Site
+    pulls: Pulls
 
 
 class Server:
@@ -149,6 +152,7 @@ class Server:
             self._handle_signals(services.loop)
             # Not before everything else is ready: encoders that reconnect come at once, and their streams would be missed.
             opened = self._accept(stack, services, bound, descriptors)
+            self._offices.pulls.open()
             api = self._config.http.listen._replace(port=http[0].getsockname()[1])
             self._announce(services, opened, api, descriptors)
             showing = self._show(services, opened[0], api) if demo else None
@@ -158,7 +162,7 @@ class Server:
             if showing is not None:  # first, or it would see its stream end and try again
                 showing.cancel()
             drainer.admit_nobody()
-            await self._wind_up(services, self._offices.recording.recorder)
+            await self._wind_up(services, self._offices)
         self._log.info("stopped")
 
     def _services(self, stack: AsyncExitStack) -> Services:
@@ -238,7 +242,7 @@ class Server:
         site = Site(operations.operations, config, self._log, http)
         stack.push_async_callback(site.close)
         await site.start()
-        return _Offices(callbacks, recording, operations, site)
+        return _Offices(callbacks, recording, operations, site, Pulls(config, services, SourceMaker(services)))
 
     def _bind(self, stack: AsyncExitStack) -> list[_Bound]:
         """Open every configured address, RTMP first; nobody is answered yet."""
@@ -357,18 +361,19 @@ class Server:
         showing.tell(url, f"http://{reachable(api)}", self._offices.site.control, sys.stdout)
         return services.tasks.supervise(showing.publish(url, self._config.apps["live"], self._log), "demo")
 
-    async def _wind_up(self, services: Services, recorder: Recorder) -> None:
+    async def _wind_up(self, services: Services, offices: _Offices) -> None:
         for listener in self._listeners:
             listener.close()
-        services.registry.end_all("server stops")
-        await recorder.close(_RECORDINGS_CLOSE_S)
+        await offices.pulls.close(_STOPS)
+        services.registry.end_all(_STOPS)
+        await offices.recording.recorder.close(_RECORDINGS_CLOSE_S)
         deadline = services.loop.time() + _PLAYERS_LEAVE_S
         while (  # noqa: ASYNC110 - connections end in many places; an event for this one wait would touch them all
             any(each.role == "play" for each in services.connections) and services.loop.time() < deadline
         ):
             await asyncio.sleep(_PLAYERS_LEAVE_S / 20)
         for connection in list(services.connections):
-            connection.evict("server stops")
+            connection.evict(_STOPS)
 
 
 def _room(descriptors: int) -> int:

@@ -95,6 +95,7 @@ THIRD_PARTIES = {
     "rtmpd.cli": {"typer"},
     "rtmpd.config": {"pydantic"},
     "rtmpd.control": {"aiohttp", "pydantic"},
+    "rtmpd.net.http_flv": {"aiohttp"},
     "rtmpd.web": {"aiohttp", "pydantic"},
     "rtmpd.config_file": {"pydantic"},
     "rtmpd.config_types": {"pydantic"},

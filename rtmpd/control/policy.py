@@ -50,6 +50,8 @@ class ConfiguredPolicy:
     async def admit_publisher(self, request: PublishRequested, address: str, client: int) -> PublishGrant:
         """Admit who passes the publish gate of a known application; a hook may rename its stream and set its terms."""
         app = self._app(request.app, PUBLISH_DENIED)
+        if app.origin:
+            raise Refused(PUBLISH_DENIED, f"{request.app} is an edge: its streams are published at its origin")
         gate = publish_gate(request.app, app)
         identity = identify(gate, request.stream, request.query, address, self._now())
         answer = await self._hooks.ask(gate, question_of(gate, request, address, client), PublishAnswer)
