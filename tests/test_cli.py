@@ -146,6 +146,16 @@ def test_check_says_nothing_is_wrong_or_every_fault(run, broken, tmp_path):
     assert run("check", str(tmp_path / "missing.toml")).exit_code == 2
 
 
+def test_check_finds_a_url_that_no_stream_can_be_pulled_from(run, tmp_path):
+    path = tmp_path / "rtmpd.toml"
+    path.write_text('[pulls."live/s"]\nsources = "rtmp://h/a"\n')
+
+    result = run("check", str(path))
+
+    assert result.exit_code == 2
+    assert result.stderr.startswith('rtmpd: pulls."live/s".sources[0]: (not shown): the URL names no stream')
+
+
 def test_a_fault_cannot_control_the_terminal(run, tmp_path):
     path = tmp_path / "x\x1b[2J\ny.toml"
 

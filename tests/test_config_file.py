@@ -174,6 +174,68 @@ def test_a_key_that_is_wrong_is_not_also_called_missing():
     assert fault.startswith("apps.live.publish_key[0]: ")
 
 
+def test_an_edge_keeps_strangers_from_publishing():
+    assert validate(tomllib.loads(f'{REACHABLE}[apps.edge]\norigin = "rtmp://h/live"')).apps["edge"].origin
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        (
+            '[pulls.news]\nsources = "rtmp://h/a/s"',
+            (
+                'pulls.news: "news": a stream\'s path is expected: APPLICATION/STREAM, 3 to 256 bytes, no ?, no empty, '
+                ". or .. segment"
+            ),
+        ),
+        (
+            '[pulls."live/s"]',
+            (
+                'pulls."live/s".sources: not set: an rtmp://, rtmps://, http:// or https:// URL of a stream, '
+                "or a list of them is expected"
+            ),
+        ),
+        (
+            '[pulls."live/s"]\nsources = []',
+            (
+                'pulls."live/s".sources: (not shown): an rtmp://, rtmps://, http:// or https:// URL of a stream, '
+                "or a list of them is expected"
+            ),
+        ),
+        (
+            '[pulls."live/s"]\nsource = "rtmp://h/a/hush"\nsources = "rtmp://h/a/s"',
+            (
+                'pulls."live/s".source: (not shown): no such key; one of sources, on_demand, idle_s is expected '
+                "(did you mean sources?)"
+            ),
+        ),
+        (
+            '[pulls."other/s"]\nsources = "rtmp://h/a/s"',
+            'pulls."other/s": a stream of an application that has a table apps.NAME is expected',
+        ),
+        (
+            '[apps.live]\norigin = ["http://h/hush"]',
+            "apps.live.origin[0]: (not shown): an rtmp:// or rtmps:// URL of an application, or a list of them is expected",
+        ),
+    ],
+)
+def test_a_fault_of_a_pull_names_its_table_and_shows_no_url(text, expected):
+    assert faults(text) == [expected]
+
+
+@pytest.mark.parametrize(
+    ("text", "since"),
+    [
+        ('[apps.live]\norigin = "rtmp://h/a"', "apps.live.origin"),
+        ('[pulls."live/s"]\nsources = "rtmp://h/a/s"\non_demand = true', 'pulls."live/s".on_demand'),
+    ],
+)
+def test_what_is_on_demand_needs_players_that_wait(text, since):
+    expected = f"players.wait_s: 0.0: a number of seconds > 0 is expected, since {since} is set"
+
+    assert faults(f"{text}\n[players]\nwait_s = 0") == [expected]
+
+
 def test_rtmps_needs_both_its_files(tmp_path):
     (tmp_path / "cert.pem").touch()
 

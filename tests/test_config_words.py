@@ -77,3 +77,20 @@ def test_the_reference_documents_every_key_and_parses():
     assert "# Perhaps. [metres]\n# Not set by default.\n# optional = 7\n" in text
     inner = {"length": 2, "colour": "red", "colours": ["red"]}
     assert {"on": True, "inner": inner, "named": {"example": inner}} == tomllib.loads(text)
+
+
+def test_a_table_of_tables_with_an_example_is_in_comments_as_there_is_none_by_default():
+    class Needs(BaseModel):
+        """What it needs."""
+
+        places: Annotated[tuple[str, ...], Unit("list", "places")] = Field(description="Where.", examples=[["a", "b"]])
+        length: Metres = Field(default=2, description="How long.")
+
+    class Whole(BaseModel):
+        named: dict[str, Needs] = Field(default_factory=dict, description="As many as you like.", examples=["x/y"])
+
+    text = reference(Whole, "All of it.", "example")
+
+    assert tomllib.loads(text) == {}
+    assert '# None by default.\n# [named."x/y"]\n\n# Where. [list]\n# places = ["a", "b"]\n' in text
+    assert "\n# length = 2\n" in text

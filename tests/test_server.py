@@ -149,3 +149,20 @@ async def test_stop_tells_players_and_closes_every_connection_with_a_line(tmp_pa
     client.close()
 
     assert "server stops" in [line["reason"] for line in lines if line["event"] == "closed"]
+
+
+async def test_a_reload_takes_up_pulls_at_once_and_the_end_ends_them(tmp_path, lines):
+    with socket.create_server(("127.0.0.1", 0)) as source:
+        source.setblocking(False)
+        url = f"rtmp://127.0.0.1:{source.getsockname()[1]}/a/s"
+        changed = config(tmp_path, pulls={"live/s": {"sources": url}})
+        async with Running(config(tmp_path), reload=lambda: changed):
+            await serving(lines)
+            os.kill(os.getpid(), signal.SIGHUP)
+            line = await until_logged(lines, "configuration reloaded")
+            accepted, _ = await asyncio.wait_for(asyncio.get_running_loop().sock_accept(source), 20)
+        with accepted:
+            assert len(accepted.recv(2000)) == 1537
+            assert accepted.recv(1) == b""
+
+    assert line["needs_restart"] == []

@@ -92,6 +92,7 @@ class HttpFlvSource:
             messages = conversion.messages(reader.feed(data), asyncio.get_running_loop().time())
             if messages:
                 feed.take(messages, address)
+        reader.feed(b"")  # raises what was wrong behind the last tags
 
 
 def _address(answer: aiohttp.ClientResponse) -> str:

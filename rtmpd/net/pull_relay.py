@@ -85,7 +85,7 @@ class PullRelay:
         self._failures = 0
         self._hopeless = 0
         self._end_reason = "closed"
-        self._losses = RateReporter(services.log, services.loop.time)
+        self._losses = [RateReporter(services.log, services.loop.time) for _ in sources]
         self.task = services.tasks.supervise(self._run(), f"pull of {target.path}")
         """Ends when the relay has."""
 
@@ -141,7 +141,7 @@ class PullRelay:
             raise
         finally:
             feed.release(reason, clean=clean)
-        self._losses.warn(
+        self._losses[self._index].warn(
             "pull lost",
             stream=self._target.path,
             source=self._source.label,

@@ -147,6 +147,16 @@ async def test_unknown_application_is_refused_by_name():
         await policy().admit_player(play(app="other"), "192.0.2.1", 7)
 
 
+async def test_nobody_publishes_to_an_edge_and_players_are_admitted():
+    edge = policy(origin=["rtmp://origin.example/live"])
+
+    assert await refusal(edge.admit_publisher(publish(), "192.0.2.1", 1)) == (
+        "NetStream.Publish.Denied",
+        "live is an edge: its streams are published at its origin",
+    )
+    assert (await edge.admit_player(play(), "192.0.2.1", 1)).stream == "s"
+
+
 async def test_limits_hold_for_new_streams_and_players():
     full = policy(Held("a", "b", players=3), max_streams=2, max_players=3)
 

@@ -9,7 +9,8 @@ from hypothesis import strategies as st
 from rtmpd.errors import Refused
 from rtmpd.live.registry import Takeover
 from rtmpd.live.stream import StreamState
-from tests.helpers.live import key_frame, new_registry, publish_to
+from rtmpd.live.terms import PLAIN
+from tests.helpers.live import PRIVATE, key_frame, new_registry, publish_to
 
 
 class Member:
@@ -192,3 +193,51 @@ def test_observer_that_fails_leaves_no_stream_without_a_publisher():
 
     assert len(registry) == 0
     assert others.heard == [("published", "live/s"), ("ended", "live/s", "internal error")]
+
+
+class Demand:
+    def __init__(self):
+        self.heard = []
+
+    def stream_wanted(self, stream):
+        self.heard.append(("wanted", stream.path))
+
+    def stream_unwanted(self, stream):
+        self.heard.append(("unwanted", stream.path))
+
+
+def new_demand():
+    registry, demand = new_registry(), Demand()
+    registry.demand_observers.append(demand)
+    return registry, demand
+
+
+def test_the_first_member_and_the_end_of_the_last_are_told():
+    registry, demand = new_demand()
+    first, second = Member(), Member()
+    stream = registry.join("live", "s", first)
+    registry.join("live", "s", second)
+    registry.leave(stream, first)
+    assert demand.heard == [("wanted", "live/s")]
+
+    registry.leave(stream, second)
+    assert demand.heard == [("wanted", "live/s"), ("unwanted", "live/s")]
+
+
+@pytest.mark.parametrize("public", [True, False])
+def test_the_end_of_a_stream_takes_its_players_and_leaves_those_that_wait(public):
+    registry, demand = new_demand()
+    registry.join("live", "s", Member())
+    terms = PLAIN if public else PRIVATE
+    publication = registry.publish("live", "s", "me", Takeover.SAME, lambda _: None, terms)
+    registry.unpublish(publication, "over", None)
+
+    assert demand.heard == [("wanted", "live/s"), *[("unwanted", "live/s")] * public]
+
+
+def test_a_stream_that_is_published_is_wanted_as_well():
+    registry, demand = new_demand()
+    publish_to(registry)
+    registry.join("live", "s", Member())
+
+    assert demand.heard == [("wanted", "live/s")]
