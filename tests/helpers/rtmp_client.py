@@ -94,6 +94,11 @@ class Connection:
         """Our own, by which the kernel's tables know the connection."""
         return int(self._socket.getsockname()[1])
 
+    @property
+    def socket(self) -> socket.socket:
+        """For who reads it in another way, from now on."""
+        return self._socket
+
     def connect(self, app: str = "live", properties: Mapping[str, object] = NOTHING) -> Connection:
         """Name the application, with more properties if there are any, and make a stream; returns itself."""
         with self._closed_on_failure():
