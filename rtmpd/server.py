@@ -34,6 +34,7 @@ from rtmpd.control.models import Reloaded
 from rtmpd.control.operations_office import Around, OperationsOffice
 from rtmpd.control.policy import ConfiguredPolicy
 from rtmpd.control.pulls import Pulls
+from rtmpd.control.relay_dialler import RelayDialler
 from rtmpd.control.streams import Measures
 from rtmpd.control.urls import reachable
 from rtmpd.errors import ConfigError, StartError, StoreError
@@ -222,6 +223,7 @@ class Server:
         except StoreError as error:
             raise StartError(f"cannot use the index of recordings: {error}") from error
         services.registry.observers.append(recording.recorder)
+        pulls = Pulls(config, services, SourceMaker(services, RelayDialler(services.lag_limit_s).dial))
         operations = OperationsOffice(
             config,
             Around(
@@ -232,6 +234,7 @@ class Server:
                 recordings,
                 rtmp,
                 Measures(portrait.tracks_of, meter.bits_per_s),
+                pulls.states,
                 wake=callbacks.delivery.wake,
                 drainer=drainer,
                 reload=self._reload_now,
@@ -242,7 +245,7 @@ class Server:
         site = Site(operations.operations, config, self._log, http)
         stack.push_async_callback(site.close)
         await site.start()
-        return _Offices(callbacks, recording, operations, site, Pulls(config, services, SourceMaker(services)))
+        return _Offices(callbacks, recording, operations, site, pulls)
 
     def _bind(self, stack: AsyncExitStack) -> list[_Bound]:
         """Open every configured address, RTMP first; nobody is answered yet."""

@@ -14,7 +14,6 @@ WITHOUT_A_TEST = {
     "rtmpd/live/terms.py": "a record; tests/live/test_stream.py shows what it does",
     "rtmpd/control/push_values.py": "values; tests/control/test_pushes.py shows what comes of them",
     "rtmpd/control/reach.py": "a record; tests/control/test_push_desk.py shows what it does",
-    "rtmpd/control/relay_views.py": "a record; tests/control/test_pulls.py shows what it holds",
     "rtmpd/net/client_connection.py": "what its two kinds share; test_relay_connection.py and test_pull_connection.py show it",
     "rtmpd/net/pull_target.py": "a record; tests/net/test_pull_feed.py shows what it does",
     "rtmpd/net/policy.py": "a Protocol and its records; the answers are tests/control/test_policy.py's",

@@ -212,8 +212,10 @@ class Relay(Answer):
 
     kind: Literal["push", "pull"]
     stream: str
-    url: str = Field(description="Of the other end, without the part of it that may be a key.")
-    state: RelayState
+    url: str = Field(
+        description="Of the other end, without the part of it that may be a key; empty for a pull that is idle."
+    )
+    state: RelayState | Literal["idle"] = Field(description="idle: a pull on demand that nobody asks for.")
     reason: str = Field(description="Why the last try ended.")
     since: float = Field(description="When it came to this state.")
     attempts: int = Field(description="How often it has begun to connect.")
@@ -224,7 +226,7 @@ class Relay(Answer):
 
 
 class RelayList(Answer):
-    """Every relay of a stream that lives."""
+    """Every relay of a stream that lives, and every pull that is configured by name."""
 
     relays: list[Relay]
 

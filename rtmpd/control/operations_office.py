@@ -30,7 +30,7 @@ from rtmpd.control.reach import Reach
 from rtmpd.control.records import Records
 from rtmpd.control.relay_dialler import RelayDialler
 from rtmpd.control.relay_news import RelayNews
-from rtmpd.control.relay_views import RelayDesk
+from rtmpd.control.relay_views import RelayDesk, RelaySource
 from rtmpd.control.relayed import RelayTools
 from rtmpd.control.relays import Relays
 from rtmpd.control.streams import Measures, Streams
@@ -58,6 +58,8 @@ class Around(NamedTuple):
     rtmp: Address
     """Where plain RTMP is accepted, with the port that it really has."""
     measures: Measures
+    pulls: RelaySource
+    """Shows the streams that are pulled."""
     wake: Callable[[], None]
     """Has callbacks that are due delivered."""
     drainer: Drainer
@@ -93,7 +95,7 @@ class OperationsOffice:
                 streams=self._streams,
                 clients=Clients(services),
                 pushes=PushDesk(self._pushes, self._reach, self._relays),
-                relays=RelayDesk(self._relays.views),
+                relays=RelayDesk(self._relays.views, around.pulls),
                 records=Records(recorder, services.registry, self._pushes, self._reach, log),
                 files=Files(index, retention, self._reach, log),
                 callbacks=Callbacks(Deliveries(around.database), around.wake, log),

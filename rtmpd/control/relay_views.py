@@ -21,8 +21,8 @@ class RelayView:
     stream: str
     """The path of the stream on this server, "app/name"."""
     url_shown: str
-    """The other end, without what may be a secret."""
-    state: RelayState
+    """The other end, without what may be a secret; empty for a pull that is idle."""
+    state: RelayState | Literal["idle"]
     reason: str
     """Why the last try ended, one line for people; empty where none did."""
     since: float

@@ -9,7 +9,6 @@ tag reader holds one incomplete tag, so the memory of a source is bounded whatev
 from __future__ import annotations
 
 import asyncio
-import ssl
 from collections.abc import Sequence
 
 import aiohttp
@@ -37,20 +36,18 @@ _FORBIDDEN = frozenset({401, 403, 405, 410, 451})
 class HttpFlvSource:
     """A stream on an HTTP server."""
 
-    def __init__(self, url: HttpFlvUrl, limits: Limits, tls: ssl.SSLContext) -> None:
+    def __init__(self, url: HttpFlvUrl, limits: Limits) -> None:
         """
         Prepare.
 
         Args:
             url: of the stream.
             limits: of messages, as for those of RTMP.
-            tls: whom to trust.
         """
         self.label = url.label
         self.bytes_in = 0
         self._url = url
         self._limits = limits
-        self._tls = tls
 
     async def receive(self, feed: PullFeed) -> Parting:
         """Ask for the stream once and take what comes; an answer in chunks that ends as it should is a stream that has ended."""
@@ -70,7 +67,7 @@ class HttpFlvSource:
 
     def _client(self) -> aiohttp.ClientSession:
         return aiohttp.ClientSession(
-            connector=aiohttp.TCPConnector(ssl=self._tls, force_close=True),
+            connector=aiohttp.TCPConnector(force_close=True),
             timeout=aiohttp.ClientTimeout(total=None),
             headers=_HEADERS,
             cookie_jar=aiohttp.DummyCookieJar(),

@@ -19,7 +19,6 @@ from rtmpd.net.client_connection import Parting
 from rtmpd.net.pull_feed import PullFeed
 from rtmpd.net.pull_sources import PullSource
 from rtmpd.net.pull_target import PullTarget
-from rtmpd.net.report import RateReporter
 from rtmpd.net.services import Services
 
 FIRST_MEDIA_S = 5.0
@@ -85,7 +84,8 @@ class PullRelay:
         self._failures = 0
         self._hopeless = 0
         self._end_reason = "closed"
-        self._losses = [RateReporter(services.log, services.loop.time) for _ in sources]
+        self._told = [""] * len(sources)
+        """Why each source was left, as the log has it."""
         self.task = services.tasks.supervise(self._run(), f"pull of {target.path}")
         """Ends when the relay has."""
 
@@ -141,14 +141,21 @@ class PullRelay:
             raise
         finally:
             feed.release(reason, clean=clean)
-        self._losses[self._index].warn(
+        self._tell_loss(parting, was_live=feed.is_live)
+        return parting
+
+    def _tell_loss(self, parting: Parting, *, was_live: bool) -> None:
+        """Write a line, unless the source has failed for the same reason before and was not live since."""
+        if parting.reason == self._told[self._index]:
+            return
+        self._told[self._index] = parting.reason
+        self._services.log.warning(
             "pull lost",
             stream=self._target.path,
             source=self._source.label,
             reason=parting.reason,
-            was_live=feed.is_live,
+            was_live=was_live,
         )
-        return parting
 
     async def _receive(self, feed: PullFeed) -> Parting:
         """Work on one try until it is over for one of the reasons that there are."""
@@ -198,6 +205,7 @@ class PullRelay:
 
     def _went_live(self) -> None:
         self._enter(PullState.LIVE)
+        self._told[self._index] = ""
         self._services.log.info("pull connected", stream=self._target.path, source=self._source.label)
 
     @property

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Awaitable, Callable
+from dataclasses import replace
 from typing import Protocol
 
 from rtmpd.errors import Unreachable
@@ -16,6 +17,9 @@ from rtmpd.session.client import ClientSession
 from rtmpd.session.limits import ClientLimits
 from rtmpd.session.urls import RtmpUrl
 from rtmpd.wire.handshake import RANDOM_BYTES
+
+Dialler = Callable[[RtmpUrl], Awaitable[Dialled]]
+"""Connects to a server, within its own limit of time; raises Unreachable."""
 
 
 class PullSource(Protocol):
@@ -47,7 +51,7 @@ class RtmpSource:
         self,
         services: Services,
         url: RtmpUrl,
-        dialler: Callable[[RtmpUrl], Awaitable[Dialled]],
+        dialler: Dialler,
         limits: ClientLimits,
     ) -> None:
         """
@@ -56,7 +60,7 @@ class RtmpSource:
         Args:
             services: of the server.
             url: of the stream.
-            dialler: connects, within its own limit of time; raises Unreachable.
+            dialler: connects.
             limits: of the sessions.
         """
         self._services = services
@@ -92,7 +96,8 @@ class RtmpSource:
         session = ClientSession(url, "play", self._limits, random_bytes, services.loop.time(), auth_query)
         connection = self._connection = PullConnection(services, dialled, session, feed.take)
         try:
-            return await connection.ended
+            parting = await connection.ended
+            return replace(parting, reason=url.without_secrets(parting.reason))
         finally:
             connection.leave("closed")
             self._bytes_in += connection.bytes_in

@@ -40,6 +40,7 @@ class Server:
             recordings=directory / "recordings",
             rtmp=Address("", 1935),
             measures=Measures(lambda _stream: (), lambda _number: 0),
+            pulls=tuple,
             wake=lambda: None,
             drainer=Drainer(rig.services, lambda: None),
             reload=lambda: None,

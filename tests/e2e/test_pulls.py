@@ -72,6 +72,13 @@ def test_a_stream_is_brought_when_it_is_played_and_let_go_afterwards(origin, dir
             sent = frames_of(publisher.sent)
         line = server.wait_for("pull connected", stream="live/s")
         assert line["source"] == origin.url("live")
+        (relay,) = server.api.get("relays").body["relays"]
+        assert (relay["kind"], relay["stream"], relay["url"], relay["state"]) == (
+            "pull",
+            "live/s",
+            origin.url("live"),
+            "live",
+        )
         server.wait_for("pull idle", stream="live/s")
         origin.wait_for("closed", role="play")
 

@@ -28,7 +28,7 @@ async def rig():
 
 
 def source_of(url, **limits):
-    return HttpFlvSource(HttpFlvUrl.parse(url), Limits(**limits), ssl.create_default_context())
+    return HttpFlvSource(HttpFlvUrl.parse(url), Limits(**limits))
 
 
 async def receive(rig, answer, path="/live/s.flv?key=hush", **limits):

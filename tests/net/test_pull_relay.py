@@ -262,6 +262,19 @@ async def test_a_publication_that_is_disconnected_comes_back(rig, hasty):
     assert status.reason == "disconnected by an operator"
 
 
+async def test_a_source_that_fails_again_and_again_is_told_once_for_each_reason_until_it_was_live(rig, hasty):
+    source = PlayedSource()
+    async with Pulling(rig, source) as pulling:
+        for number, reason in enumerate(["refused", "refused", "reset"]):
+            await source.end(number, reason)
+        await source.feed(3, *FIRST)
+        await source.end(3, "reset")
+        await source.tried(4)
+        lost = [line["reason"] for line in pulling.lines("pull lost")]
+
+    assert lost == ["refused", "reset", "reset"]
+
+
 async def test_each_source_is_a_publication_of_its_own_in_the_journal(rig, endless):
     first, second = PlayedSource("a"), PlayedSource("b")
     async with Pulling(rig, first, second):

@@ -97,6 +97,16 @@ async def test_a_password_is_given_within_the_same_try(rig, hands):
     assert connect.command_object["app"] == "app?authmod=adobe&user=bob"
 
 
+async def test_a_reason_does_not_repeat_what_may_be_secret(rig, hands):
+    async with Receiving(rig, hands.source(rig, "rtmp://source.example/app/key?k=hush")) as receiving:
+        hand = await hands.hand(0)
+        await hand.open()
+        await hand.command("connect")
+        await hand.say(error(1, "NetConnection.Connect.Rejected", "hush is wrong"))
+
+        assert (await receiving.task).reason == "refused: NetConnection.Connect.Rejected: *** is wrong"
+
+
 async def test_a_source_that_sends_us_elsewhere_is_asked_there_next_time_and_only_then(rig, hands):
     source = hands.source(rig)
     async with Receiving(rig, source) as receiving:
