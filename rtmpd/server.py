@@ -234,7 +234,7 @@ class Server:
                 recordings,
                 rtmp,
                 Measures(portrait.tracks_of, meter.bits_per_s),
-                pulls.states,
+                pulls,
                 wake=callbacks.delivery.wake,
                 drainer=drainer,
                 reload=self._reload_now,

@@ -23,6 +23,7 @@ from rtmpd.control.draining import Drainer
 from rtmpd.control.files import Files
 from rtmpd.control.operations import Desks, Operations
 from rtmpd.control.publications import Publications
+from rtmpd.control.pulls import Pulls
 from rtmpd.control.push_desk import PushDesk
 from rtmpd.control.push_recordings import PushRecordings
 from rtmpd.control.pushes import Pushes
@@ -30,7 +31,7 @@ from rtmpd.control.reach import Reach
 from rtmpd.control.records import Records
 from rtmpd.control.relay_dialler import RelayDialler
 from rtmpd.control.relay_news import RelayNews
-from rtmpd.control.relay_views import RelayDesk, RelaySource
+from rtmpd.control.relay_views import RelayDesk
 from rtmpd.control.relayed import RelayTools
 from rtmpd.control.relays import Relays
 from rtmpd.control.streams import Measures, Streams
@@ -58,8 +59,7 @@ class Around(NamedTuple):
     rtmp: Address
     """Where plain RTMP is accepted, with the port that it really has."""
     measures: Measures
-    pulls: RelaySource
-    """Shows the streams that are pulled."""
+    pulls: Pulls
     wake: Callable[[], None]
     """Has callbacks that are due delivered."""
     drainer: Drainer
@@ -95,8 +95,8 @@ class OperationsOffice:
                 streams=self._streams,
                 clients=Clients(services),
                 pushes=PushDesk(self._pushes, self._reach, self._relays),
-                relays=RelayDesk(self._relays.views, around.pulls),
-                records=Records(recorder, services.registry, self._pushes, self._reach, log),
+                relays=RelayDesk(self._relays.views, around.pulls.states),
+                records=Records(recorder, services.registry, self._pushes, self._reach, around.pulls.bring, log),
                 files=Files(index, retention, self._reach, log),
                 callbacks=Callbacks(Deliveries(around.database), around.wake, log),
                 drainer=around.drainer,

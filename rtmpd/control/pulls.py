@@ -26,6 +26,8 @@ from rtmpd.net.services import Services
 
 MAX_ON_DEMAND = 1024
 """Pulls that players have asked for, at once: each name that one of them makes up costs an origin a connection."""
+BRING_S = 10.0
+"""How long an operation waits for a stream that is on demand."""
 _NOBODY = "nobody plays it any more"
 
 
@@ -38,6 +40,16 @@ class Sources(Protocol):
 
     def make(self, url: SourceUrl) -> PullSource:
         """Make a source of its URL."""
+
+
+class _Asking:
+    """Wants a stream as a player does, and plays nothing."""
+
+    def stream_started(self, stream: Stream) -> None:
+        """Nothing: whoever asks looks at the relay, as the stream may be private."""
+
+    def stream_ended(self, stream: Stream, reason: str) -> None:
+        """Nothing: whoever asks has been told enough by then."""
 
 
 class _Running:
@@ -113,6 +125,32 @@ class Pulls:
         """Every pull that runs or has a table of its own, by the paths of their streams."""
         paths = {*self._running, *self._plan.named}
         return tuple(self._view(path) for path in sorted(paths))
+
+    async def bring(self, app: str, name: str) -> None:
+        """
+        Have a stream pulled that is on demand, for who needs it and is no player; returns when it is live.
+
+        It stays for as long as it is read, and `idle_s` in any case. A stream that is not pulled on demand, or is not
+        live within `BRING_S`, is left as it is.
+
+        Args:
+            app: its application.
+            name: its name there.
+        """
+        pull = self._plan.find(app, name)
+        if pull is None or pull.idle_s is None:
+            return
+        asking = _Asking()
+        stream = self._services.registry.join(app, name, asking)
+        running = self._running.get(stream.path)
+        try:
+            if running is not None:
+                async with asyncio.timeout(BRING_S):
+                    await running.relay.live.wait()
+        except TimeoutError:
+            pass
+        finally:
+            self._services.registry.leave(stream, asking)
 
     def stream_wanted(self, stream: Stream) -> None:
         """Keep its pull, or begin one that is on demand."""

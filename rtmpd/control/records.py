@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import secrets
+from collections.abc import Awaitable, Callable
 
 from rtmpd.control import models
 from rtmpd.control.files import show_file
 from rtmpd.control.pushes import Pushes
 from rtmpd.control.reach import Reach
-from rtmpd.control.rooms import absent
+from rtmpd.control.rooms import Named, absent
 from rtmpd.errors import NotPossible
 from rtmpd.live.registry import Registry
+from rtmpd.live.stream import Stream
 from rtmpd.logs import Logger
 from rtmpd.workers.answers import NotEntered, Status
 from rtmpd.workers.recorder import Recorder
@@ -20,7 +22,15 @@ from rtmpd.workers.request import RecordingRequest, RequestRefused
 class Records:
     """Takes requests about recordings that run."""
 
-    def __init__(self, recorder: Recorder, registry: Registry, pushes: Pushes, reach: Reach, log: Logger) -> None:
+    def __init__(
+        self,
+        recorder: Recorder,
+        registry: Registry,
+        pushes: Pushes,
+        reach: Reach,
+        bring: Callable[[str, str], Awaitable[None]],
+        log: Logger,
+    ) -> None:
         """
         Prepare.
 
@@ -29,12 +39,14 @@ class Records:
             registry: of all streams.
             pushes: are told when a recording of theirs is ended by itself.
             reach: how streams are named.
+            bring: has a stream pulled that is on demand (application, name); returns when it is there, or will not be.
             log: for what is asked.
         """
         self._recorder = recorder
         self._registry = registry
         self._pushes = pushes
         self._reach = reach
+        self._bring = bring
         self._log = log
 
     async def start(self, request: models.RecordStart) -> models.RecordStarted:
@@ -52,9 +64,7 @@ class Records:
                 does not answer. It is recorded all the same then, and asking again finds that recording.
         """
         named = self._reach.find(request.stream)
-        stream = self._registry.find(*named)
-        if stream is None or stream.publication is None:
-            raise absent(named, self._recorder.apps)
+        stream = await self._published(named)
         try:
             started = self._recorder.start(stream, _request(request))
         except RequestRefused as refused:
@@ -75,6 +85,16 @@ class Records:
             formats=list(row.formats),
             notes=list(started.notes),
         )
+
+    async def _published(self, named: Named) -> Stream:
+        """Find a stream, pulled if need be; raises NotPossible."""
+        stream = self._registry.find(*named)
+        if stream is None or stream.publication is None:
+            await self._bring(*named)
+            stream = self._registry.find(*named)
+        if stream is None or stream.publication is None:
+            raise absent(named, self._recorder.apps)
+        return stream
 
     async def stop(self, task_id: str) -> models.RecordStopped:
         """

@@ -86,6 +86,8 @@ class PullRelay:
         self._end_reason = "closed"
         self._told = [""] * len(sources)
         """Why each source was left, as the log has it."""
+        self.live = asyncio.Event()
+        """Is set while it is live."""
         self.task = services.tasks.supervise(self._run(), f"pull of {target.path}")
         """Ends when the relay has."""
 
@@ -215,4 +217,8 @@ class PullRelay:
 
     def _enter(self, state: PullState) -> None:
         self._state = state
+        if state is PullState.LIVE:
+            self.live.set()
+        else:
+            self.live.clear()
         self._since_s = self._services.loop.time()

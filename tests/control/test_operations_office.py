@@ -14,6 +14,7 @@ from rtmpd.control.commits import Commits
 from rtmpd.control.draining import Drainer
 from rtmpd.control.operations_office import Around, OperationsOffice
 from rtmpd.control.publications import Publications
+from rtmpd.control.pulls import Pulls
 from rtmpd.control.streams import Measures
 from rtmpd.errors import NotPossible, StartError
 from rtmpd.live.terms import Terms
@@ -40,7 +41,7 @@ class Server:
             recordings=directory / "recordings",
             rtmp=Address("", 1935),
             measures=Measures(lambda _stream: (), lambda _number: 0),
-            pulls=tuple,
+            pulls=Pulls(validate(config), rig.services, None),
             wake=lambda: None,
             drainer=Drainer(rig.services, lambda: None),
             reload=lambda: None,

@@ -317,3 +317,26 @@ async def test_a_private_stream_is_pulled_and_stays_private():
         assert not stream.is_watchable
         await player.status("NetStream.Play.StreamNotFound")
         await desk.rig.until(lambda: desk.states == {"live/s": "idle"})
+
+
+async def test_what_is_on_demand_is_brought_for_who_does_not_play_and_stays_while_it_is_read():
+    async with Desk(ON_DEMAND) as desk:
+        bringing = desk.rig.services.tasks.supervise(desk.pulls.bring("live", "s"), "bring")
+        source = await desk.source_number(0)
+        await source.feed(0, *FIRST)
+        await desk.rig.until(bringing.done)
+        stream = desk.rig.services.registry.find("live", "s")
+        assert stream.publication is not None
+        assert not stream.members
+        await desk.rig.until(lambda: desk.lines("pull idle"))
+
+
+async def test_what_is_not_on_demand_or_does_not_come_is_not_waited_for_long(monkeypatch):
+    monkeypatch.setattr(pulls_module, "BRING_S", 0.05)
+    async with Desk(ON_DEMAND) as desk:
+        await desk.pulls.bring("live", "other")
+        assert not desk.sources.made
+        await desk.pulls.bring("live", "s")
+        await desk.rig.until(lambda: desk.states == {"live/s": "idle"})
+
+        assert len(desk.rig.services.registry) == 0

@@ -20,7 +20,14 @@ from tests.helpers.store import file_row
 async def rig(tmp_path):
     rig = await PushRig.open(tmp_path)
     reach = Reach(RoomsConfig(), Bases("rtmp://live.example.com", "https://live.example.com"))
-    rig.records = Records(rig.recorder, rig.registry, rig.pushes, reach, rig.log)
+    rig.brought = []
+    """Streams that are there when they are asked for."""
+
+    async def bring(app, name):
+        if f"{app}/{name}" in rig.brought:
+            rig.publish(name)
+
+    rig.records = Records(rig.recorder, rig.registry, rig.pushes, reach, bring, rig.log)
     yield rig
     await rig.close()
 
@@ -78,6 +85,12 @@ async def test_what_cannot_be_recorded_is_refused(rig):
     assert await refused(rig.records.start(request())) == ("unavailable", "the index has not taken the recording")
     rig.lose(publication, 1e12)
     assert await refused(rig.records.start(request())) == ("unknown", "nobody publishes live/s")
+
+
+async def test_a_stream_that_is_pulled_on_demand_is_brought_to_be_recorded(rig):
+    rig.brought.append("live/s")
+
+    assert (await rig.records.start(request())).state == "running"
 
 
 async def test_a_stop_answers_all_files(rig):

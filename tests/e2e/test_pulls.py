@@ -85,6 +85,19 @@ def test_a_stream_is_brought_when_it_is_played_and_let_go_afterwards(origin, dir
     assert is_run_of(frames_of(player.media), sent)
 
 
+def test_a_recording_that_is_asked_for_brings_its_stream_and_keeps_it(origin, directory, media):
+    config = pull(origin.url("live/s"), more="on_demand = true\nidle_s = 0.5\n")
+    with Server(directory, config) as server, LivePublisher(origin.address, "s", media) as publisher:
+        publisher.wait_until_sent(1000)
+        started = server.api.post("records", {"stream": "live/s"})
+        assert started.status in {200, 201}, started.body
+        publisher.wait_until_sent(publisher.sent_ms + 2000)
+        assert not server.found("pull idle")
+        server.api.post(f"records/{started.body['task_id']}/stop")
+        server.wait_for("pull idle", stream="live/s")
+        server.wait_for("recording closed", stream="live/s")
+
+
 def test_nobody_publishes_to_an_edge(origin, directory):
     with Server(directory, edge(origin.url("live"))) as server, Connection(server.address).connect("edge") as client:
         info = client.refused("publish", "s")
@@ -213,6 +226,21 @@ def test_enhanced_codecs_pass_an_edge_untouched(origin, directory, sources):
         sent = frames_of(publisher.sent)
 
     assert is_run_of(frames_of(player.media), sent)
+
+
+def test_an_origin_over_tls_is_pulled_if_it_is_trusted(tmp_path, directory, media, certificate, monkeypatch):
+    with Server(tmp_path / "origin", ORIGIN, certificate=certificate) as origin:
+        config = edge(origin.tls_url("live"))
+        with LivePublisher(origin.address, "s", media), Server(directory, config) as server:
+            with Player(server.address, "s", app="edge"):
+                line = server.wait_for("pull lost")
+            assert "its certificate is not trusted: " in line["reason"]
+            monkeypatch.setenv("SSL_CERT_FILE", str(certificate.authority))
+            with (
+                Server(tmp_path / "trusting", config) as trusting,
+                Player(trusting.address, "s", app="edge") as player,
+            ):
+                player.wait_for_media(30)
 
 
 def test_two_edges_of_each_other_come_to_rest(tmp_path):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 
 import pytest
 
@@ -10,8 +11,9 @@ from rtmpd.live.stream import StreamState
 from rtmpd.net import backoff, pull_relay
 from rtmpd.net.pull_relay import PullState
 from rtmpd.net.pull_target import PullTarget
+from rtmpd.wire.messages import PING_REQUEST, encode_user_control
 from tests.helpers.live import audio_header, inter_frame, key_frame, video_header
-from tests.helpers.pulls import PlayedSource, Pulling
+from tests.helpers.pulls import Hands, PlayedSource, Pulling
 from tests.helpers.rig import Rig
 
 FIRST = [video_header(), key_frame(0), inter_frame(40)]
@@ -154,6 +156,21 @@ async def test_a_source_that_falls_silent_is_left_for_the_next(rig):
         assert receiving.cancelled()
 
     assert lost[0]["reason"] == "no media for 0.05 s"
+
+
+async def test_bytes_that_are_no_media_do_not_keep_a_source(rig):
+    hands = Hands()
+    second = PlayedSource("b")
+    async with Pulling(rig, hands.source(rig), second, silence_s=0.2) as pulling:
+        hand = await hands.hand(0)
+        await hand.grant_play()
+        with contextlib.suppress(ConnectionError):
+            while not second.tries:
+                await hand.say(encode_user_control(PING_REQUEST, 1))
+                await asyncio.sleep(0.05)
+        hands.close()
+
+    assert pulling.lines("pull lost")[0]["reason"] == "no media for 0.2 s"
 
 
 async def test_media_keep_a_source_alive(rig):
