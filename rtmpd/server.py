@@ -35,6 +35,7 @@ from rtmpd.control.operations_office import Around, OperationsOffice
 from rtmpd.control.policy import ConfiguredPolicy
 from rtmpd.control.pulls import Pulls
 from rtmpd.control.relay_dialler import RelayDialler
+from rtmpd.control.resolver import Resolver
 from rtmpd.control.streams import Measures
 from rtmpd.control.urls import reachable
 from rtmpd.errors import ConfigError, StartError, StoreError
@@ -223,7 +224,8 @@ class Server:
         except StoreError as error:
             raise StartError(f"cannot use the index of recordings: {error}") from error
         services.registry.observers.append(recording.recorder)
-        pulls = Pulls(config, services, SourceMaker(services, RelayDialler(services.lag_limit_s).dial))
+        sources = SourceMaker(services, RelayDialler(services.lag_limit_s).dial, Resolver())
+        pulls = Pulls(config, services, sources)
         operations = OperationsOffice(
             config,
             Around(

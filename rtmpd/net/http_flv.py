@@ -10,8 +10,10 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Sequence
+from typing import TypeAlias
 
 import aiohttp
+from aiohttp.abc import AbstractResolver
 
 from rtmpd.errors import LimitExceeded, MessageError
 from rtmpd.logs import escaped
@@ -22,6 +24,8 @@ from rtmpd.session.limits import Limits, TokenBucket, body_limits
 from rtmpd.wire.flv import FlvTag, TagReader
 from rtmpd.wire.messages import AUDIO, DATA_AMF0, VIDEO, Message
 
+NameResolver: TypeAlias = AbstractResolver
+"""Finds the addresses of a host, as aiohttp asks for them."""
 CONNECT_S = 10.0
 """From the look-up of the name to the head of the answer, redirects included."""
 MAX_REDIRECTS = 3
@@ -36,18 +40,20 @@ _FORBIDDEN = frozenset({401, 403, 405, 410, 451})
 class HttpFlvSource:
     """A stream on an HTTP server."""
 
-    def __init__(self, url: HttpFlvUrl, limits: Limits) -> None:
+    def __init__(self, url: HttpFlvUrl, limits: Limits, resolver: NameResolver) -> None:
         """
         Prepare.
 
         Args:
             url: of the stream.
             limits: of messages, as for those of RTMP.
+            resolver: looks its host up.
         """
         self.label = url.label
         self.bytes_in = 0
         self._url = url
         self._limits = limits
+        self._resolver = resolver
 
     async def receive(self, feed: PullFeed) -> Parting:
         """Ask for the stream once and take what comes; an answer in chunks that ends as it should is a stream that has ended."""
@@ -67,7 +73,7 @@ class HttpFlvSource:
 
     def _client(self) -> aiohttp.ClientSession:
         return aiohttp.ClientSession(
-            connector=aiohttp.TCPConnector(force_close=True),
+            connector=aiohttp.TCPConnector(force_close=True, resolver=self._resolver),
             timeout=aiohttp.ClientTimeout(total=None),
             headers=_HEADERS,
             cookie_jar=aiohttp.DummyCookieJar(),

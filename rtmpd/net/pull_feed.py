@@ -15,11 +15,14 @@ from rtmpd.live.registry import Takeover
 from rtmpd.live.stream import Publication
 from rtmpd.live.terms import Terms
 from rtmpd.net.client_connection import Parting
+from rtmpd.net.policy import PublishGrant
+from rtmpd.net.publishing import Publishing
 from rtmpd.net.pull_target import PullTarget
 from rtmpd.net.report import RateReporter
 from rtmpd.net.services import Services
 from rtmpd.wire.messages import Message
 
+_THE_ONE = 1
 _IDENTITY = "pull relay"
 """With a space, which no key and no address has: nobody takes a pulled stream over by accident, and neither does a pull."""
 
@@ -40,6 +43,7 @@ class PullFeed:
         self._target = target
         self._on_live = on_live
         self._publication: Publication | None = None
+        self._publishing = Publishing(services)
         self._jumps = RateReporter(services.log, services.loop.time)
         self.taken: asyncio.Future[Publication] = services.loop.create_future()
         """Is set when the stream is ours."""
@@ -87,23 +91,18 @@ class PullFeed:
             reason: one line.
             clean: whether it is over; if not, its players are kept for the next source.
         """
-        publication = self._publication
-        if publication is None:
-            return
-        grace_s = self._target.grace_s
-        grace_until_s = None if clean or not grace_s else self._services.loop.time() + grace_s
-        self._services.registry.unpublish(publication, reason, grace_until_s)
-        self._services.journal.over(publication, reason, clean=clean)
+        self._publishing.end(_THE_ONE, reason, self._services.loop.time(), clean=clean)
 
     def _publish(self, address: str) -> Publication | None:
         target = self._target
         terms = Terms(is_public=target.is_public, address=address)
+        grant = PublishGrant(target.app, target.name, _IDENTITY, Takeover.SAME, target.grace_s, terms)
         try:
-            publication = self._services.registry.publish(
-                target.app, target.name, _IDENTITY, Takeover.SAME, self._revoke, terms
-            )
+            publication = self._publishing.begin(_THE_ONE, grant, self._revoke)
         except Refused as refused:
             self._revoke(refused.description)
+            return None
+        if publication is None:
             return None
         self._publication = publication
         self.taken.set_result(publication)

@@ -7,6 +7,7 @@ import ssl
 
 import pytest
 
+from rtmpd.control.resolver import Resolver
 from rtmpd.net import http_flv
 from rtmpd.net.client_connection import Parting
 from rtmpd.net.http_flv import HttpFlvSource
@@ -28,7 +29,7 @@ async def rig():
 
 
 def source_of(url, **limits):
-    return HttpFlvSource(HttpFlvUrl.parse(url), Limits(**limits))
+    return HttpFlvSource(HttpFlvUrl.parse(url), Limits(**limits), Resolver())
 
 
 async def receive(rig, answer, path="/live/s.flv?key=hush", **limits):

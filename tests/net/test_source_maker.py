@@ -24,7 +24,7 @@ from tests.helpers.rig import Rig
 )
 async def test_each_kind_of_url_has_its_kind_of_source(url, kind):
     async with Rig() as rig:
-        source = SourceMaker(rig.services, None).make(parse_source(url))
+        source = SourceMaker(rig.services, None, None).make(parse_source(url))
 
     assert isinstance(source, kind)
     assert source.label == parse_source(url).label
@@ -32,7 +32,7 @@ async def test_each_kind_of_url_has_its_kind_of_source(url, kind):
 
 async def test_a_source_may_be_silent_as_long_as_a_publisher():
     async with Rig(limits=Limits(publisher_idle_s=7.0)) as rig:
-        assert SourceMaker(rig.services, None).silence_s == 7.0
+        assert SourceMaker(rig.services, None, None).silence_s == 7.0
 
 
 async def test_an_rtmp_source_is_dialled_as_it_is_told():
@@ -43,6 +43,6 @@ async def test_an_rtmp_source_is_dialled_as_it_is_told():
         raise Unreachable("not today")
 
     async with Rig() as rig:
-        parting = await SourceMaker(rig.services, dial).make(parse_source("rtmp://h/app/s")).receive(None)
+        parting = await SourceMaker(rig.services, dial, None).make(parse_source("rtmp://h/app/s")).receive(None)
 
     assert (parting.reason, dialled) == ("not today", ["rtmp://h/app"])
