@@ -98,12 +98,22 @@ class Pulls:
         self._begin_due()
 
     def reload(self, config: Config) -> None:
-        """Use another configuration from now on: what it changes ends and begins anew, the rest goes on untouched."""
+        """
+        Use another configuration from now on.
+
+        What is pulled from elsewhere now ends and begins anew, the rest goes on untouched; `grace_s` and `push` of an
+        application hold for what begins later.
+        """
         self._plan = PullPlan(config)
         for path, running in self._running.items():
-            if self._plan.find(*split(path)) != running.pull:
-                running.stay()
+            running.stay()
+            pull = self._plan.find(*split(path))
+            if pull is None or pull.urls != running.pull.urls:
                 running.relay.cancel("what it is pulled from has changed")
+                continue
+            running.pull = pull
+            if not self._has_members(path):
+                self._let_go(running)
         self._begin_due()
 
     async def close(self, reason: str) -> None:
@@ -163,7 +173,12 @@ class Pulls:
     def stream_unwanted(self, stream: Stream) -> None:
         """End its pull if that is on demand: soon if it is live, now if it is not."""
         running = self._running.get(stream.path)
-        if running is None or running.pull.idle_s is None or running.idle is not None:
+        if running is not None:
+            self._let_go(running)
+
+    def _let_go(self, running: _Running) -> None:
+        """Act on there being no member."""
+        if running.pull.idle_s is None or running.idle is not None:
             return
         if running.relay.status.state is PullState.LIVE:
             running.idle = self._services.loop.call_later(running.pull.idle_s, self._end_if_idle, running)
@@ -197,7 +212,7 @@ class Pulls:
             pull.target,
             [self._sources.make(url) for url in pull.urls],
             self._sources.silence_s,
-            lambda: pull.idle_s is None or self._has_members(path),
+            lambda: self._running[path].pull.idle_s is None or self._has_members(path),
         )
         running = self._running[path] = _Running(pull, relay)
         relay.task.add_done_callback(lambda task: self._ended(path, running, task))

@@ -244,6 +244,32 @@ async def test_a_reload_changes_what_has_changed_and_nothing_else():
         assert desk.states == {"live/s": "connecting", "live/other": "live"}
 
 
+async def test_a_reload_that_changes_something_else_leaves_the_stream_alone():
+    async with Desk(STATIC) as desk:
+        await desk.source.feed(0, *FIRST)
+        player = await desk.rig.player("s")
+        desk.pulls.reload(config(STATIC.replace("[apps.live]", "[apps.live]\ngrace_s = 3")))
+        await desk.source.feed(0, inter_frame(80))
+        await player.media(4)
+
+        assert len(desk.source.tries) == 1
+
+
+async def test_what_becomes_on_demand_ends_when_nobody_plays_it_and_what_becomes_static_stays():
+    async with Desk(STATIC) as desk:
+        await desk.source.feed(0, *FIRST)
+        desk.pulls.reload(config(ON_DEMAND))
+        await desk.rig.until(lambda: desk.lines("pull idle"))
+        await desk.rig.until(lambda: desk.states == {"live/s": "idle"})
+        desk.pulls.reload(config(ON_DEMAND.replace("0.05", "3600")))
+        (await desk.playing()).close()
+        await desk.rig.until(lambda: desk.pulls._running["live/s"].idle)
+        desk.pulls.reload(config(STATIC))
+
+        assert desk.pulls._running["live/s"].idle is None
+        assert desk.states == {"live/s": "live"}
+
+
 async def test_a_reload_ends_what_is_configured_no_more_and_begins_what_is_waited_for():
     async with Desk(STATIC) as desk:
         await desk.source.feed(0, *FIRST)
