@@ -180,7 +180,7 @@ class Pulls:
         """Act on there being no member."""
         if running.pull.idle_s is None or running.idle is not None:
             return
-        if running.relay.status.state is PullState.LIVE:
+        if running.relay.status.state is PullState.LIVE or self._is_read(running):
             running.idle = self._services.loop.call_later(running.pull.idle_s, self._end_if_idle, running)
         else:
             running.relay.cancel(_NOBODY)
@@ -230,16 +230,20 @@ class Pulls:
         stream = self._services.registry.find(*split(path))
         return stream is not None and bool(stream.members)
 
-    def _end_if_idle(self, running: _Running) -> None:
-        """End it, unless somebody else than a player reads its stream: then look again later."""
+    def _is_read(self, running: _Running) -> bool:
+        """Whether a recording or a push relay reads its stream."""
         target = running.pull.target
         stream = self._services.registry.find(target.app, target.name)
+        return stream is not None and any(log.cursors for log in stream.logs)
+
+    def _end_if_idle(self, running: _Running) -> None:
+        """End it, unless somebody else than a player reads its stream: then look again later."""
         assert running.pull.idle_s is not None
-        if stream is not None and any(log.cursors for log in stream.logs):
+        if self._is_read(running):
             running.idle = self._services.loop.call_later(running.pull.idle_s, self._end_if_idle, running)
             return
         running.idle = None
-        self._services.log.info("pull idle", stream=target.path, source=running.relay.status.source)
+        self._services.log.info("pull idle", stream=running.pull.target.path, source=running.relay.status.source)
         running.relay.cancel(_NOBODY)
 
     def _ended(self, path: str, running: _Running, task: asyncio.Task[None]) -> None:

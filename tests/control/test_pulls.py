@@ -158,6 +158,24 @@ async def test_whoever_else_reads_the_stream_keeps_it_open():
         await desk.rig.until(lambda: desk.lines("pull idle"))
 
 
+async def test_whoever_else_reads_it_keeps_it_over_a_failover_too():
+    text = ON_DEMAND.replace('"rtmp://a.example/x/y"', '["rtmp://a.example/x/y", "rtmp://b.example/x/y"]')
+    async with Desk(text) as desk:
+        player = await desk.asking()
+        first, second = desk.sources.made
+        await first.feed(0, *FIRST)
+        await player.media(3)
+        stream = desk.rig.services.registry.find("live", "s")
+        stream.join(Sink(-1, len, None, patience_s=1.0), stream.flv_log())
+        await first.end(0, "reset")
+        await second.tried(0)
+        player.close()
+        await desk.rig.until(desk.rig.closed)
+        await second.feed(0, *FIRST)
+
+        assert desk.states == {"live/s": "live"}
+
+
 async def test_one_that_is_not_live_ends_at_once_with_its_last_player():
     async with Desk(ON_DEMAND.replace("0.05", "3600")) as desk:
         (await desk.asking()).close()
