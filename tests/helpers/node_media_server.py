@@ -1,0 +1,118 @@
+"""Node-Media-Server from npm: installed into a folder of the tests', run in a directory and on ports of its own."""
+
+from __future__ import annotations
+
+import json
+import os
+import socket
+import subprocess
+from pathlib import Path
+
+import pytest
+
+from tests.helpers.api import Answer, Api
+from tests.helpers.processes import Program, wait_until
+
+PACKAGE = "node-media-server@4.4.3"
+"""The relay tasks of RTMP came with 4.4; their API is that of this version."""
+_INSTALL_S = 90
+_USER = {"username": "admin", "password": "of the tests"}
+
+
+def install(directory: Path) -> Path:
+    """
+    Install it by npm. Where that fails the test fails if peers are required, else it is skipped.
+
+    Args:
+        directory: is there; gets node_modules.
+
+    Returns:
+        The program, for node.
+    """
+    options = ["--no-audit", "--no-fund", "--ignore-scripts", "--no-update-notifier"]
+    command = ["npm", "install", *options, "--prefix", directory, PACKAGE]
+    try:
+        result = subprocess.run(
+            command, stdin=subprocess.DEVNULL, capture_output=True, text=True, timeout=_INSTALL_S, check=False
+        )
+        said = result.stderr if result.returncode else ""
+    except subprocess.TimeoutExpired:
+        said = f"no end after {_INSTALL_S} s"
+    if said:
+        give_up = pytest.fail if os.environ.get("RTMPD_REQUIRE_PEERS") == "1" else pytest.skip
+        give_up(f"{PACKAGE} cannot be installed: {said}")
+    return directory / "node_modules" / "node-media-server" / "bin" / "app.js"
+
+
+class NodeMediaServer(Program):
+    """One Node-Media-Server, to be used as a context manager."""
+
+    def __init__(self, directory: Path, program: Path) -> None:
+        """
+        Start it.
+
+        Args:
+            directory: empty or not there; gets its configuration and its store.
+            program: as `install` returned it.
+        """
+        directory.mkdir(parents=True, exist_ok=True)
+        with socket.create_server(("127.0.0.1", 0)) as rtmp, socket.create_server(("127.0.0.1", 0)) as http:
+            self.address = rtmp.getsockname()
+            """Where RTMP is accepted."""
+            self._http_address = http.getsockname()
+        config = directory / "config.json"
+        config.write_text(json.dumps(self._config(directory)))
+        super().__init__(["node", program, "--config", config])
+
+    def __enter__(self):
+        try:
+            wait_until(lambda: self._answers(self.address) and self._answers(self._http_address), "its ports")
+            login = _succeeded(Api(self._http_address).post("login", _USER))
+        except BaseException as error:
+            self.kill()
+            error.add_note(self.report())
+            raise
+        self._api = Api(self._http_address, login["data"]["token"])
+        return self
+
+    def url(self, stream: str) -> str:
+        """Make the URL of a stream."""
+        return f"rtmp://127.0.0.1:{self.address[1]}/live/{stream}"
+
+    def start_relay(self, mode: str, stream: str, url: str) -> None:
+        """
+        Create a relay task.
+
+        Args:
+            mode: pull, from the URL to the stream; or push, from the stream, which somebody publishes, to the URL.
+            stream: of its own.
+            url: of the other server's stream.
+        """
+        _succeeded(self._api.post("relay", {"mode": mode, "streamPath": f"/live/{stream}", "url": url}))
+
+    def stop_relay(self, mode: str, stream: str, url: str) -> None:
+        """Remove a relay task; the arguments are those that made it."""
+        task = {"mode": mode, "streamPath": f"/live/{stream}", "url": url}
+        _succeeded(self._api.request("DELETE", "relay", task, {}))
+
+    def _config(self, directory: Path) -> dict[str, object]:
+        return {
+            "bind": "127.0.0.1",
+            "rtmp": {"port": self.address[1]},
+            "http": {"port": self._http_address[1]},
+            "auth": {"secret": "streams", "jwt": {"secret": "tokens", "users": [_USER | {"role": "admin"}]}},
+            "store": {"path": str(directory / "store")},
+            "record": {"auto": False, "path": str(directory / "record")},
+            "webadmin": {"enable": False},
+        }
+
+    def _answers(self, address: tuple[str, int]) -> bool:
+        assert self.running, "it has ended"
+        with socket.socket() as probe:
+            return probe.connect_ex(address) == 0
+
+
+def _succeeded(answer: Answer) -> dict:
+    assert answer.status == 200, answer
+    assert answer.body["success"], answer
+    return answer.body
