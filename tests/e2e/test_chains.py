@@ -10,7 +10,6 @@ from typing import NamedTuple
 import pytest
 
 from rtmpd.wire.flv import FlvTag
-from rtmpd.wire.messages import AUDIO, VIDEO
 from tests.helpers import node_media_server
 from tests.helpers.compare import assert_same_packets, read_packets
 from tests.helpers.media import is_frame
@@ -24,8 +23,10 @@ pytestmark = pytest.mark.e2e
 
 LIVE = "[apps.live]\n"
 FAR = '[apps.live]\nrecord = "auto"\nresume_s = 0\ngrace_s = 0\n'
-HELD_BACK = 5
-"""Frames of a track that ffmpeg may keep until the end of its input: it sorts packets of several tracks by their times."""
+SENT_S = 60
+"""Within which all has been sent, also in real time."""
+HELD_BACK_MS = 500
+"""What ffmpeg may keep until its input ends: it sorts the packets of all tracks, so it waits for each of them to go on."""
 
 
 class Footage(NamedTuple):
@@ -37,13 +38,12 @@ class Footage(NamedTuple):
     """Times real time."""
     least_ms: int
     """That have to arrive: what a server that joins late has missed is not there."""
-    timeout_s: float
 
 
 @pytest.fixture
 def footage(sources, prove):
     name, speed, least_ms = ("relayed", 1.0, 30_000) if prove else ("evening", 3.0, 6_000)
-    return Footage(sources.flv(name), sources.tags(name), speed, least_ms, 60)
+    return Footage(sources.flv(name), sources.tags(name), speed, least_ms)
 
 
 @pytest.fixture(scope="session")
@@ -70,20 +70,19 @@ def publishing(address, footage):
     """Publish all, from the beginning of the block on, and end properly with its end."""
     with LivePublisher(address, "s", footage.tags, speed=footage.speed, repeat=False) as publisher:
         yield
-        publisher.wait_until_all_sent(footage.timeout_s)
+        publisher.wait_until_all_sent(SENT_S)
         publisher.finish()
 
 
-def wait_until_written(path, footage, *, held_back=0):
-    """Wait until a file has the last picture and the last sound, or those so many before them."""
-    last = [
-        [tag.body for tag in footage.tags if tag.type_id == kind and is_frame(tag)][-1 - held_back]
-        for kind in (AUDIO, VIDEO)
-    ]
+def wait_until_written(path, footage, *, held_back_ms=0):
+    """Wait until a file has the last picture and the last sound, or those that are so much earlier."""
+    frames = [tag for tag in footage.tags if is_frame(tag)]
+    latest_ms = max(tag.timestamp_ms for tag in frames) - held_back_ms
+    last = {tag.type_id: tag.body for tag in frames if tag.timestamp_ms <= latest_ms}
 
     def is_written():
         written = path.read_bytes() if path.exists() else b""
-        return all(body in written for body in last)
+        return all(body in written for body in last.values())
 
     wait_until(is_written, f"the end of what was published in {path.name}")
 
@@ -149,7 +148,7 @@ def test_what_nginx_pulls_from_us_is_what_was_published_here(tmp_path, footage, 
         wait_for_player(near)
         with publishing(near.address, footage):
             pass
-        wait_until_written(path, footage, held_back=HELD_BACK)
+        wait_until_written(path, footage, held_back_ms=HELD_BACK_MS)
         nginx.kill()
         player.wait()
     arrived(path, to_end=False)
@@ -167,7 +166,7 @@ def test_what_node_media_server_pulls_from_us_is_what_was_published_here(tmp_pat
         wait_for_player(near)
         with publishing(near.address, footage):
             pass
-        wait_until_written(path, footage, held_back=HELD_BACK)
+        wait_until_written(path, footage, held_back_ms=HELD_BACK_MS)
         node.kill()
         player.wait()
     arrived(path, to_end=False)
