@@ -162,6 +162,7 @@ def test_what_node_media_server_pulls_from_us_is_what_was_published_here(tmp_pat
         NodeMediaServer(tmp_path / "node", node_program) as node,
         ffmpeg_to(path, "-i", node.url("s")) as player,
     ):
+        node.wait_for_player("s")
         node.start_relay("pull", "s", near.url("live/s"))
         wait_for_player(near)
         with publishing(near.address, footage):

@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from tests.helpers.api import Answer, Api
-from tests.helpers.processes import Program, wait_until
+from tests.helpers.processes import Program
 
 PACKAGE = "node-media-server@4.4.3"
 """The relay tasks of RTMP came with 4.4; their API is that of this version."""
@@ -63,7 +63,8 @@ class NodeMediaServer(Program):
 
     def __enter__(self):
         try:
-            wait_until(lambda: self._answers(self.address) and self._answers(self._http_address), "its ports")
+            for server, (host, port) in (("Rtmp Server", self.address), ("HTTP server", self._http_address)):
+                self.wait_for_line(f"{server} listening on port {host}:{port}")
             login = _succeeded(Api(self._http_address).post("login", _USER))
         except BaseException as error:
             self.kill()
@@ -75,6 +76,10 @@ class NodeMediaServer(Program):
     def url(self, stream: str) -> str:
         """Make the URL of a stream."""
         return f"rtmp://127.0.0.1:{self.address[1]}/live/{stream}"
+
+    def wait_for_player(self, stream: str) -> None:
+        """Wait until somebody plays a stream, whether it is published or not."""
+        self.wait_for_line(f"start play /live/{stream}")
 
     def start_relay(self, mode: str, stream: str, url: str) -> None:
         """
@@ -102,11 +107,6 @@ class NodeMediaServer(Program):
             "record": {"auto": False, "path": str(directory / "record")},
             "webadmin": {"enable": False},
         }
-
-    def _answers(self, address: tuple[str, int]) -> bool:
-        assert self.running, "it has ended"
-        with socket.socket() as probe:
-            return probe.connect_ex(address) == 0
 
 
 def _succeeded(answer: Answer) -> dict:
