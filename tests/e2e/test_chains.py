@@ -66,9 +66,14 @@ def arrived(footage, record_property):
 
 
 @contextlib.contextmanager
-def publishing(address, footage):
-    """Publish all, from the beginning of the block on, and end properly with its end."""
-    with LivePublisher(address, "s", footage.tags, speed=footage.speed, repeat=False) as publisher:
+def publishing(address, footage, *, ready=lambda: None):
+    """Publish all, from the beginning of the block on but not before all is ready, and end properly with its end."""
+
+    def tags():
+        ready()
+        yield from footage.tags
+
+    with LivePublisher(address, "s", tags(), speed=footage.speed, repeat=False) as publisher:
         yield
         publisher.wait_until_all_sent(SENT_S)
         publisher.finish()
@@ -165,7 +170,7 @@ def test_what_node_media_server_pulls_from_us_is_what_was_published_here(tmp_pat
         node.wait_for_player("s")
         node.start_relay("pull", "s", near.url("live/s"))
         wait_for_player(near)
-        with publishing(near.address, footage):
+        with publishing(near.address, footage, ready=node.wait_for_pull):
             pass
         wait_until_written(path, footage, held_back_ms=HELD_BACK_MS)
         node.kill()

@@ -81,12 +81,18 @@ class NodeMediaServer(Program):
         """Wait until somebody plays a stream, whether it is published or not."""
         self.wait_for_line(f"start play /live/{stream}")
 
+    def wait_for_pull(self) -> None:
+        """Wait until the other server has said that it plays to a relay task."""
+        self.wait_for_line("status NetStream.Play.Start")
+
     def start_relay(self, mode: str, stream: str, url: str) -> None:
         """
         Create a relay task.
 
         Args:
             mode: pull, from the URL to the stream; or push, from the stream, which somebody publishes, to the URL.
+                A pull loses what the other server sends at once with its answer to play: it is of use for a stream
+                that begins later.
             stream: of its own.
             url: of the other server's stream.
         """
