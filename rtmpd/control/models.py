@@ -10,9 +10,10 @@ from __future__ import annotations
 
 from typing import Annotated, Any, Literal, TypeAlias
 
-from pydantic import AliasChoices, BaseModel, ConfigDict, Field, model_validator
+from pydantic import AliasChoices, Field
 
 from rtmpd.control import words
+from rtmpd.control.model_base import Answer, Request
 from rtmpd.control.model_types import (
     ChannelId,
     EncodeType,
@@ -30,42 +31,6 @@ from rtmpd.control.model_types import (
     StreamPath,
 )
 from rtmpd.control.words import EncodeNumber
-
-_MEANINGLESS = frozenset(
-    [
-        "classId",
-        "class_id",
-        "isTransCode",
-        "isScreenShot",
-        "isWaterMark",
-        "sdkType",
-        "avSdkType",
-        "pushSvrType",
-        "channelPassword",
-        "waterMark",
-        "waterMarkId",
-    ]
-)
-"""Options of the hosted service that have no counterpart: existing callers send their defaults."""
-
-
-class Request(BaseModel):
-    """A request: no unknown field, no guessed type."""
-
-    model_config = ConfigDict(extra="forbid", strict=True, frozen=True, validate_by_name=True, validate_by_alias=True)
-
-    @model_validator(mode="before")
-    @classmethod
-    def _without_the_meaningless(cls, value: Any) -> Any:
-        if not isinstance(value, dict):
-            return value
-        return {name: each for name, each in value.items() if name not in _MEANINGLESS}
-
-
-class Answer(BaseModel):
-    """An answer."""
-
-    model_config = ConfigDict(frozen=True)
 
 
 class Room(Request):
@@ -142,7 +107,7 @@ class PushStarted(Answer):
     already: bool = Field(description="It was on before; what the request adds was added.")
     urls: list[Url]
     record_task_id: str | None = None
-    targets: list[Target] = []
+    targets: list[Target] = Field(default=[])
     notes: list[str] = Field(default=[], description="What was done otherwise than asked, and why.")
 
 
@@ -162,7 +127,7 @@ class PushStopped(Answer):
         description="on: its application pushes every stream, so that the stream can be watched as before."
     )
     already: bool
-    notes: list[str] = []
+    notes: list[str] = Field(default=[])
 
 
 class PushesStopped(Answer):
@@ -235,7 +200,7 @@ class Done(Answer):
     """It is so; `already` if it was so before."""
 
     already: bool = False
-    notes: list[str] = []
+    notes: list[str] = Field(default=[])
 
 
 class RecordStart(Request):
@@ -251,7 +216,7 @@ class RecordStart(Request):
     formats: Annotated[list[Format], Field(max_length=5)] = Field(
         default=[], description="None: those of the application; for the sound alone M4A."
     )
-    tags: Annotated[list[Annotated[str, Field(max_length=128)]], Field(max_length=32)] = []
+    tags: Annotated[list[Annotated[str, Field(max_length=128)]], Field(max_length=32)] = Field(default=[])
     max_duration: Annotated[float, Field(gt=0, le=7 * 24 * 3600)] | None = Field(
         default=None,
         validation_alias=AliasChoices("max_duration", "maxDuration"),
@@ -271,7 +236,7 @@ class RecordStarted(Answer):
     state: str
     already: bool = Field(description="It ran before: the same stream, name, type and formats.")
     formats: list[str]
-    notes: list[str] = []
+    notes: list[str] = Field(default=[])
 
 
 class File(Answer):

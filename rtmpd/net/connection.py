@@ -288,10 +288,7 @@ class Connection:
 
     # Publishing
 
-    def _connected(self, event: Connected, now: float) -> None:  # noqa: ARG002 - every handler takes both
-        self._handshake_done()
-
-    def _handshake_done(self) -> None:
+    def _handshake_done(self, _event: Connected | None = None, _now: float = 0.0) -> None:
         if self.on_handshake_done is not None:
             self.on_handshake_done()
             self.on_handshake_done = None
@@ -407,7 +404,15 @@ class Connection:
         self._handshake_done()
         self._leave_stream()
         self._publishing.end_all(reason, now)
-        services.log.info("closed", **self.description, reason=reason, **self._account(now))
+        services.log.info(
+            "closed",
+            **self.description,
+            reason=reason,
+            bytes_in=self.bytes_in,
+            bytes_out=self.bytes_out,
+            skipped_ms=self.skipped_ms,
+            seconds=round(now - self.accepted_s, 3),
+        )
 
     @property
     def description(self) -> dict[str, Any]:
@@ -434,17 +439,9 @@ class Connection:
         """Media time between the newest frame of its stream and what it is being sent; 0 for who does not play."""
         return self._sink.lag_ms
 
-    def _account(self, now: float) -> dict[str, Any]:
-        return {
-            "bytes_in": self.bytes_in,
-            "bytes_out": self.bytes_out,
-            "skipped_ms": self.skipped_ms,
-            "seconds": round(now - self.accepted_s, 3),
-        }
-
 
 _HANDLERS: dict[type, Callable[[Connection, Any, float], None]] = {
-    Connected: Connection._connected,  # noqa: SLF001 - the table belongs to the class; it is outside for its values
+    Connected: Connection._handshake_done,  # noqa: SLF001 - the table belongs to the class; it is outside for its values
     PublishRequested: Connection._publish_requested,  # noqa: SLF001
     PublishEnded: Connection._publish_ended,  # noqa: SLF001
     PlayRequested: Connection._play_requested,  # noqa: SLF001

@@ -12,7 +12,7 @@ from aiohttp import web
 from pydantic import BaseModel, ValidationError
 
 from rtmpd.config import Config
-from rtmpd.control.models import Request
+from rtmpd.control.model_base import Request
 from rtmpd.web.bodies import NotJson, parse_json, read_body
 from rtmpd.web.faults import faults_of, faults_of_value
 from rtmpd.web.operations import Operations

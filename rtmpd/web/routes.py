@@ -15,8 +15,8 @@ from typing import Annotated, Any, Literal, NamedTuple, TypeAlias
 from pydantic import BaseModel, Field, TypeAdapter
 
 from rtmpd.control import models
+from rtmpd.control.model_base import Answer, Request
 from rtmpd.control.model_types import StreamPath
-from rtmpd.control.models import Answer, Request
 from rtmpd.web.operations import Operations
 
 V1 = "/api/v1"

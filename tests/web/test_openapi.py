@@ -6,7 +6,7 @@ import re
 import pytest
 import schemathesis
 
-from rtmpd.control.models import Answer, Request
+from rtmpd.control.model_base import Answer, Request
 from rtmpd.web.api import Api, template_of
 from rtmpd.web.openapi import document
 from rtmpd.web.routes import OPEN_TO_ALL, PARAMETERS, ROUTES
