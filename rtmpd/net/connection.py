@@ -293,7 +293,7 @@ class Connection:
             self.on_handshake_done()
             self.on_handshake_done = None
 
-    def _publish_requested(self, event: PublishRequested, now: float) -> None:  # noqa: ARG002
+    def _publish_requested(self, event: PublishRequested, now: float) -> None:  # noqa: ARG002 - every handler takes both
         self.role = "publish"
         self.path = f"{event.app}/{event.stream}"
         self._decisions.start(event.message_stream_id, lambda: self._conclude(self._decide_publish(event)))
