@@ -96,6 +96,7 @@ THIRD_PARTIES = {
     "rtmpd.config": {"pydantic"},
     "rtmpd.control": {"aiohttp", "pydantic"},
     "rtmpd.net.http_flv": {"aiohttp"},
+    "rtmpd.net.http_reasons": {"aiohttp"},
     "rtmpd.web": {"aiohttp", "pydantic"},
     "rtmpd.config_file": {"pydantic"},
     "rtmpd.config_types": {"pydantic"},

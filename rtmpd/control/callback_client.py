@@ -16,6 +16,7 @@ import aiohttp
 from rtmpd.control.callback_body import Request
 from rtmpd.control.resolver import Resolver
 from rtmpd.logs import escaped
+from rtmpd.net.http_reasons import reason
 
 ANSWER_BYTES = 64 * 1024
 """Of an answer's body that are read, to use its connection again; one with a longer body is closed."""
@@ -74,27 +75,12 @@ class CallbackClient:
             return f"no answer within {timeout_s:g} s"
         except (aiohttp.ClientError, OSError, ValueError) as error:
             _unhitch(error)
-            return escaped(_reason(error))[:REASON_CHARACTERS]
+            return escaped(reason(error))[:REASON_CHARACTERS]
         status = answer.status
         await _finish(answer)
         if status == 200:
             return ""
         return f"answered {status}{', a redirect, which is not followed' if 300 <= status < 400 else ''}"
-
-
-def _reason(error: Exception) -> str:
-    # The text of these is or has the URL, which may hold a secret.
-    if isinstance(error, aiohttp.InvalidURL | aiohttp.NonHttpUrlClientError):
-        return "not a URL that can be used"
-    if isinstance(error, aiohttp.ClientResponseError):
-        return f"not an answer of HTTP: {error.message}"
-    if isinstance(error, aiohttp.ClientConnectorDNSError):
-        return f"cannot find the host: {error.os_error.strerror or error.os_error}"
-    if isinstance(error, aiohttp.ClientConnectorError):
-        return f"cannot connect: {error.os_error.strerror or error.os_error}"
-    if isinstance(error, aiohttp.ServerDisconnectedError):
-        return "closed the connection without an answer"
-    return f"{type(error).__name__}: {error}"
 
 
 def _unhitch(error: BaseException | None) -> None:

@@ -18,6 +18,7 @@ from aiohttp.abc import AbstractResolver
 from rtmpd.errors import LimitExceeded, MessageError
 from rtmpd.logs import escaped
 from rtmpd.net.client_connection import Parting
+from rtmpd.net.http_reasons import reason
 from rtmpd.net.pull_feed import PullFeed
 from rtmpd.net.pull_urls import HttpFlvUrl
 from rtmpd.session.limits import Limits, TokenBucket, body_limits
@@ -69,7 +70,7 @@ class HttpFlvSource:
         except (MessageError, LimitExceeded) as fault:
             return Parting(f"not a stream of FLV: {fault}")
         except (aiohttp.ClientError, OSError, ValueError) as error:  # ValueError: a host that cannot be written as IDNA
-            return Parting(escaped(_reason(error))[:_REASON_CHARACTERS])
+            return Parting(escaped(reason(error))[:_REASON_CHARACTERS])
 
     def _client(self) -> aiohttp.ClientSession:
         return aiohttp.ClientSession(
@@ -122,24 +123,3 @@ class _Conversion:
             if type_id in {AUDIO, VIDEO} or (type_id == DATA_AMF0 and self._data_rate.take(size, now)):
                 found.append(Message(type_id, timestamp_ms, 1, body))
         return found
-
-
-def _reason(error: Exception) -> str:
-    # The text of these is or has the URL, which may hold a secret.
-    if isinstance(error, aiohttp.InvalidURL | aiohttp.NonHttpUrlClientError):
-        return "not a URL that can be asked"
-    if isinstance(error, aiohttp.TooManyRedirects):
-        return f"more than {MAX_REDIRECTS} redirects"
-    if isinstance(error, aiohttp.ClientResponseError):
-        return f"not an answer of HTTP: {error.message}"
-    if isinstance(error, aiohttp.ClientConnectorCertificateError):
-        return "its certificate is not trusted"
-    if isinstance(error, aiohttp.ClientConnectorDNSError):
-        return f"cannot find the host: {error.os_error.strerror or error.os_error}"
-    if isinstance(error, aiohttp.ClientConnectorError):
-        return f"cannot connect: {error.os_error.strerror or error.os_error}"
-    if isinstance(error, aiohttp.ServerDisconnectedError):
-        return "closed the connection without an answer"
-    if isinstance(error, aiohttp.ClientPayloadError):
-        return "the answer has broken off"
-    return (error.strerror if isinstance(error, OSError) else None) or type(error).__name__
