@@ -19,7 +19,7 @@ FileState: TypeAlias = Literal["reserved", "open", "closed", "removing"]
 SqlValue: TypeAlias = str | int | float | None
 
 _JSON = frozenset({"formats", "tags", "tracks"})
-_TRUTH = frozenset({"push"})
+_TRUTH = frozenset({"push", "started"})
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,6 +66,8 @@ class RecordingRow:
     """Unix seconds: when it was told to end; from then on it does not go on with a publisher that returns."""
     turns: int = 0
     """How many of its turns were told, over all servers."""
+    started: bool = False
+    """Whether its start was told: what has not started does not pause, and starts once, whatever became of its files."""
     record_id: int | None = None
     """The number that whoever started its push gave it."""
 

@@ -81,6 +81,7 @@ STEPS: tuple[str, ...] = (
     -- Recordings by request go on over a restart as they were asked for; turns: how many of a recording's turns were told.
     ALTER TABLE recordings ADD COLUMN file_name TEXT NOT NULL DEFAULT '';
     ALTER TABLE recordings ADD COLUMN push INTEGER NOT NULL DEFAULT 0;
+    ALTER TABLE recordings ADD COLUMN started INTEGER NOT NULL DEFAULT 0;
     ALTER TABLE recordings ADD COLUMN ends_at REAL;
     ALTER TABLE recordings ADD COLUMN ending_at REAL;
     ALTER TABLE recordings ADD COLUMN turns INTEGER NOT NULL DEFAULT 0;

@@ -17,6 +17,8 @@ from rtmpd.store.outbox import Owed
 
 RECORDING_STATUS = 332
 """The kind of callback that tells of a turn; its body names the recording as `session_id`."""
+STARTED = "record_start_succeeded"
+"""The turn that makes a recording a started one."""
 
 
 def owe(connection: sqlite3.Connection, owed: Iterable[Owed]) -> None:
@@ -35,7 +37,10 @@ def _numbered(connection: sqlite3.Connection, turn: Owed) -> Owed:
     if connection.execute("SELECT 1 FROM outbox WHERE event_id = ?", (turn.event_id,)).fetchone() is not None:
         return turn  # owed already: no number is left out for it
     recording_id = turn.body["session_id"]
-    changed = connection.execute("UPDATE recordings SET turns = turns + 1 WHERE recording_id = ?", (recording_id,))
+    changed = connection.execute(
+        "UPDATE recordings SET turns = turns + 1, started = MAX(started, ?) WHERE recording_id = ?",
+        (turn.body.get("record_event") == STARTED, recording_id),
+    )
     if changed.rowcount != 1:
         raise StoreError(f"recording {recording_id} is not there to have a turn")
     (number,) = connection.execute("SELECT turns FROM recordings WHERE recording_id = ?", (recording_id,)).fetchone()

@@ -237,9 +237,9 @@ class Mending:
                 self._discard(file.file_id)
         lost_at = row.waiting_since or max([row.started_at, *(there[file.file_id] for file in left)])
         lost_at = min(lost_at, self._studio.now())  # a clock that was set back must not make it wait for hours
-        if left and not row.turns and row.state != "ended":
+        if left and not row.started and row.state != "ended":
             left = [self._enter_start(row, left[0]), *left[1:]]
-            row = replace(row, turns=1)
+            row = replace(row, started=True)
         wait_s = 0.0
         if row.state != "ended":
             until = lost_at + may_resume(row)
@@ -277,7 +277,7 @@ class Mending:
         self._waiting[row.recording_id] = _Waiting(row, [*others, *goes_on], unclosed, timer, asyncio.Event())
         if row.state != "waiting":
             paused = owed.status(row, "record_paused", "the server was interrupted", self._studio.now())
-            told = [paused] if row.turns else []  # one that never started does not pause
+            told = [paused] if row.started else []  # one that never started does not pause
             self._studio.ledger.note(lambda index: index.wait(row.recording_id, lost_at, told))
         return [file for file in left if last is None or file.file_id != last.file_id]
 

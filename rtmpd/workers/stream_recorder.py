@@ -100,9 +100,9 @@ class StreamRecorder:
         """It is in the index."""
         self.over = asyncio.Event()
         """Its end is in the index, and all of its files."""
-        self.has_started = any(file.start_at is not None for file in files)
+        self.has_started = row is not None and row.started
         """A file was opened, now or by an earlier server."""
-        self.is_paused = row is not None and self.has_started
+        self.is_paused = self.has_started
         """It was told that it waits for its publisher; what has not started does not pause."""
         self._studio = studio
         self._on_end = on_end

@@ -83,3 +83,15 @@ async def test_a_turn_of_a_recording_that_is_not_there_is_refused(index, databas
         await index.tell([turn("a", "nobody")])
 
     assert await numbers(database) == {}
+
+
+async def test_a_recording_is_a_started_one_from_its_start_on(index):
+    seen = []
+    for event in ("record_error", "record_start_succeeded", "record_paused"):
+        told = turn(event)
+        told.body["record_event"] = event
+        await index.tell([told])
+        seen.append({each.recording.recording_id: each.recording.started for each in await index.unfinished()})
+
+    assert [each["r"] for each in seen] == [False, True, True]
+    assert [each["s"] for each in seen] == [False, False, False]
