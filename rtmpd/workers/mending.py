@@ -239,7 +239,7 @@ class Mending:
         lost_at = min(lost_at, self._studio.now())  # a clock that was set back must not make it wait for hours
         if left and not row.started and row.state != "ended":
             left = [self._enter_start(row, left[0]), *left[1:]]
-            row = replace(row, started=True)
+            row = replace(row, started=True, state="running")  # so that it is told as paused, too
         wait_s = 0.0
         if row.state != "ended":
             until = lost_at + may_resume(row)

@@ -16,7 +16,7 @@ from rtmpd.workers import owed, protocol
 from rtmpd.workers.abnormal import Circumstances, Tracks
 from rtmpd.workers.feeds import FileClosed, FileFailed, FileOpened
 from rtmpd.workers.mending import Fault, Mending
-from rtmpd.workers.stream_recorder import StreamRecorder
+from rtmpd.workers.stream_recorder import Phase, StreamRecorder
 from rtmpd.workers.studio import Studio
 
 
@@ -46,6 +46,9 @@ class Outcomes:
         if not recorder.has_started:
             recorder.has_started = True
             told.append(recorder.turn("record_start_succeeded"))
+            if recorder.phase is Phase.WAITING:  # its publisher was gone before its first file was there
+                recorder.is_paused = True
+                told.append(recorder.turn("record_paused", "its publisher is gone"))
         now = self._studio.now()
         self._studio.ledger.note(lambda index: index.opened(file.file_id, file.path, now, told))
         path = str(self._studio.directory / file.path)
