@@ -10,16 +10,16 @@ A leaf: every folder may read its own section, none is imported here.
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Literal
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import Field
 
 from rtmpd.address import Address
+from rtmpd.config_limits import LimitsConfig
 from rtmpd.config_types import (
     ApplicationName,
     Bytes,
     BytesOrOff,
-    BytesPerSecond,
     Count,
     CountOrOff,
     DirectoryPath,
@@ -31,13 +31,14 @@ from rtmpd.config_types import (
     Milliseconds,
     Mode,
     Networks,
+    Origins,
     OriginUrls,
-    PerSecond,
     RecordFormats,
     RtmpUrl,
     RtmpUrls,
     Seconds,
     Secret,
+    Section,
     Share,
     SocketPath,
     SourceUrls,
@@ -51,12 +52,6 @@ STATIC_TARGETS = 16
 """Relay targets that an application has for each of its streams."""
 _KIB = 1024
 _MIB = 1024 * 1024
-
-
-class Section(BaseModel):
-    """What every table has in common: no unknown key, no guessed type, no change after loading."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True, strict=True, allow_inf_nan=False, hide_input_in_errors=True)
 
 
 class RtmpConfig(Section):
@@ -79,6 +74,20 @@ class RtmpsConfig(Section):
     key: FilePath | None = Field(default=None, description="Private key of the certificate, PEM.", examples=["key.pem"])
 
 
+class HttpsConfig(Section):
+    """HTTP over TLS: the same as over HTTP; off until `listen` is set."""
+
+    listen: ListenAddress | None = Field(
+        default=None, description="Where HTTPS is accepted; needs cert and key.", examples=["127.0.0.1:8443"]
+    )
+    cert: FilePath | None = Field(
+        default=None,
+        description="Certificate chain, PEM; read again on SIGHUP. By default that of rtmps.",
+        examples=["cert.pem"],
+    )
+    key: FilePath | None = Field(default=None, description="Private key of the certificate, PEM.", examples=["key.pem"])
+
+
 class DataConfig(Section):
     """What is kept on disk."""
 
@@ -89,7 +98,7 @@ class DataConfig(Section):
 
 
 class HttpConfig(Section):
-    """The control API over HTTP; who reaches it without a token can do everything."""
+    """Console, control API and live outputs over HTTP; who reaches the API without a token can do everything."""
 
     listen: ListenAddress = Field(default=Address("127.0.0.1", 8080), description="Where HTTP is accepted.")
     token: Keys = Field(
@@ -100,6 +109,12 @@ class HttpConfig(Section):
     )
     body_bytes: Bytes = Field(default=64 * _KIB, description="The body of one request.")
     event_streams: Count = Field(default=64, description="Clients that follow /api/v1/events at once.")
+    media_origins: Origins = Field(
+        default=("*",),
+        description="Sites whose pages may show live outputs and recordings (CORS); *: every site. Pages of this server "
+        "always may.",
+        examples=[["https://www.example.com"]],
+    )
 
 
 class ControlConfig(Section):
@@ -159,58 +174,6 @@ class CallbacksConfig(Section):
         description="Callbacks on their way at once, to each receiver; with one only, a stream whose callbacks fail would "
         "hold up all others.",
     )
-
-
-class SessionLimits(Section):
-    """The bounds of one session, name by name those of `rtmpd.session.limits.Limits`."""
-
-    message_bytes: Bytes = Field(default=16 * _MIB, description="One audio, video or aggregate message.")
-    command_bytes: Bytes = Field(default=64 * _KIB, description="One command message.")
-    data_bytes: Bytes = Field(default=_MIB, description="One data message (metadata).")
-    chunk_streams: Count = Field(default=64, description="Distinct chunk streams.")
-    incomplete_bytes: Bytes = Field(default=32 * _MIB, description="Unfinished messages of a publisher, together.")
-    streams_per_connection: Count = Field(default=8, description="Message streams at one time.")
-    stray_bytes: Bytes = Field(default=32 * _MIB, description="Media sent while nothing is published; it is dropped.")
-    output_bytes: Bytes = Field(default=128 * _KIB, description="Answers that the peer does not read.")
-    amf_depth: Count = Field(default=16, description="Nesting of AMF values.")
-    command_elements: Count = Field(default=4096, description="AMF values in one command.")
-    data_elements: Count = Field(default=65_536, description="AMF values in one data message.")
-    app_bytes: Bytes = Field(default=256, description="An application's name.")
-    key_bytes: Bytes = Field(default=1024, description="A stream's name with its query.")
-    commands_per_s: PerSecond = Field(default=50, description="Commands and pings.")
-    plays_per_s: PerSecond = Field(default=5, description="Plays: each sends a whole group of pictures.")
-    data_bytes_per_s: BytesPerSecond = Field(
-        default=256 * _KIB, description="Data messages of a publisher: each goes to every player; more is dropped."
-    )
-    tolerated_faults: Annotated[int, Unit("count", "a whole number")] = Field(
-        default=8, ge=0, description="Commands that are broken, or illegal where they come."
-    )
-    handshake_s: Seconds = Field(default=10, gt=0, description="From accept to the end of the handshake.")
-    connect_s: Seconds = Field(default=10, gt=0, description="From the handshake to connect.")
-    command_s: Seconds = Field(default=20, gt=0, description="From connect to publish or play.")
-    publisher_idle_s: Seconds = Field(
-        default=20, gt=0, description="A publisher that sends nothing for so long has gone."
-    )
-    linger_s: Seconds = Field(default=0.5, ge=0, description="Time to read a refusal before the connection is closed.")
-
-    def session(self) -> dict[str, Any]:
-        """
-        Pick what a session needs.
-
-        Returns:
-            Keyword arguments for `Limits`.
-        """
-        return self.model_dump(include=set(SessionLimits.model_fields))
-
-
-class LimitsConfig(SessionLimits):
-    """What a peer may make the server spend; past a limit its connection is closed, and the log says which."""
-
-    connections: Annotated[int, Unit("count", "a whole number")] = Field(
-        default=0, ge=0, description="Connections at once; 0: as many as the open-file limit allows."
-    )
-    handshaking: Count = Field(default=4096, description="Connections at once that have not finished the handshake.")
-    handshaking_per_address: Count = Field(default=1024, description="The same, from one address.")
 
 
 class LogConfig(Section):
@@ -274,6 +237,33 @@ class WorkersConfig(Section):
     queue_bytes: Bytes = Field(default=64 * _MIB, description="Kept of one recording while its disk is slow.")
 
 
+class PackagingConfig(Section):
+    """
+    Live fragmented MP4: what browsers are shown, as HLS (low-latency, too) and as MP4 over HTTP.
+
+    Made once for each stream, by a process of its own, while somebody watches it or apps.NAME.packaging asks for it.
+    """
+
+    segment_s: Seconds = Field(
+        default=2, ge=1, le=60, description="Length of HLS segments; each begins at the first key frame after it."
+    )
+    part_ms: Milliseconds = Field(
+        default=200, ge=50, le=2000, description="Length of parts: what low-latency HLS and MP4 are sent at a time."
+    )
+    playlist_segments: Annotated[int, Field(ge=3, le=100), Unit("count", "a whole number")] = Field(
+        default=6, description="Whole segments in a playlist."
+    )
+    window_bytes: Bytes = Field(
+        default=64 * _MIB, description="Segments kept of one stream; older ones go, though the playlist gets shorter."
+    )
+    idle_s: Seconds = Field(default=30, ge=0, description="It goes on for so long after the last who watched.")
+    kept_s: Seconds = Field(
+        default=60,
+        ge=0,
+        description="A playlist is answered for so long after its stream, which may come back, has ended.",
+    )
+
+
 class AppConfig(Section):
     """One application: the first part of a stream's path. Others than those configured are refused."""
 
@@ -312,8 +302,13 @@ class AppConfig(Section):
         default=False,
         description="Rewrite each closed MP4 with its index in front, for players that cannot seek in what they download.",
     )
+    packaging: Annotated[Literal["demand", "always"], Unit("choice", "a choice")] = Field(
+        default="demand",
+        description="Fragmented MP4 for browsers is made: demand: while somebody watches it; always: so that the first who "
+        "comes waits for nothing.",
+    )
     hls_segment_s: Seconds = Field(
-        default=2, gt=0, description="Length of HLS segments; each begins at the first key frame after it."
+        default=2, gt=0, description="Length of HLS segments each begins at the first key frame after it."
     )
     hls_segment_type: Annotated[Literal["fmp4", "ts"], Unit("choice", "a choice")] = Field(
         default="fmp4", description="What HLS segments are; ts: for old players, H.264, HEVC, AAC, MP3 and AC-3 only."
@@ -400,6 +395,7 @@ class Config(Section):
     rtmp: RtmpConfig = RtmpConfig()
     rtmps: RtmpsConfig = RtmpsConfig()
     http: HttpConfig = HttpConfig()
+    https: HttpsConfig = HttpsConfig()
     control: ControlConfig = ControlConfig()
     urls: UrlsConfig = UrlsConfig()
     rooms: RoomsConfig = RoomsConfig()
@@ -410,6 +406,7 @@ class Config(Section):
     players: PlayersConfig = PlayersConfig()
     recordings: RecordingsConfig = RecordingsConfig()
     workers: WorkersConfig = WorkersConfig()
+    packaging: PackagingConfig = PackagingConfig()
     callbacks: CallbacksConfig = CallbacksConfig()
     apps: dict[ApplicationName, AppConfig] = Field(
         default_factory=lambda: {"live": AppConfig()},

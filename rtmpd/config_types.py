@@ -12,10 +12,16 @@ from pathlib import Path
 from typing import Annotated, Literal
 from urllib.parse import SplitResult, urlsplit
 
-from pydantic import AfterValidator, BeforeValidator, Field, PlainValidator, Strict
+from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, PlainValidator, Strict
 
 from rtmpd.address import Address
 from rtmpd.config_words import Unit
+
+
+class Section(BaseModel):
+    """What every table has in common: no unknown key, no guessed type, no change after loading."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True, strict=True, allow_inf_nan=False, hide_input_in_errors=True)
 
 
 def _as_list(value: object) -> object:
@@ -75,6 +81,16 @@ def _url_of(*schemes: str) -> AfterValidator:
         return text
 
     return AfterValidator(check)
+
+
+def _origin(text: str) -> str:
+    """Accept what a browser sends as Origin, or * for all."""
+    parts = urlsplit(text)
+    if text != "*" and (parts.scheme not in {"http", "https"} or text != f"{parts.scheme}://{parts.netloc}"):
+        raise ValueError("not an origin")
+    if not text.isascii() or not text.isprintable() or "@" in text or " " in text or text.endswith("/"):
+        raise ValueError("not an origin")
+    return text
 
 
 ListenAddress = Annotated[
@@ -140,6 +156,13 @@ OriginUrls = Annotated[
     BeforeValidator(_as_list),
     AfterValidator(_without_repeats),
     Unit("list of URLs", "an rtmp:// or rtmps:// URL of an application, or a list of them", secret=True),
+]
+Origins = Annotated[
+    tuple[Annotated[str, AfterValidator(_origin)], ...],
+    Strict(strict=False),
+    BeforeValidator(_as_list),
+    AfterValidator(_without_repeats),
+    Unit("list of origins", 'an origin like "https://www.example.com", or a list of them, or "*"'),
 ]
 Networks = Annotated[
     tuple[Annotated[IPv4Network | IPv6Network, PlainValidator(_network)], ...],

@@ -69,7 +69,7 @@ _STOPS = "server stops"
 _SAME_SIGNAL_S = 1.0
 _GC_THRESHOLDS = (50_000, 20, 50)
 """A log entry for each message would have the collector run 20 times a second with the defaults, and find nothing."""
-_RESTART_KEYS = ("rtmp", "control", "data", "limits", "log", "fanout", "players", "workers")
+_RESTART_KEYS = ("rtmp", "control", "data", "limits", "log", "fanout", "players", "workers", "packaging")
 _DATABASE_NAME = "rtmpd.db"
 _DEMO = "live/demo"
 

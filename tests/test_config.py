@@ -5,8 +5,10 @@ import dataclasses
 import pytest
 
 from muxers.formats import FORMATS
-from rtmpd.config import Config, LimitsConfig, Section, SessionLimits
+from rtmpd.config import Config
 from rtmpd.config_file import validate
+from rtmpd.config_limits import LimitsConfig, SessionLimits
+from rtmpd.config_types import Section
 from rtmpd.config_words import tables_model, unit_of
 from rtmpd.session.limits import Limits
 from tests.helpers.configuration import FIELDS, FORMAT_LIST, faults

@@ -38,3 +38,19 @@ def test_a_network_that_is_none_is_named():
     (fault,) = faults('[apps.live]\nplay_deny = ["192.0.2.300"]')
 
     assert fault.startswith("apps.live.play_deny[0]: ")
+
+
+@pytest.mark.parametrize(
+    "origin", ["a.example", "https://a.example/", "https://a.example/x", "ftp://a.example", "", "https://u@a.example"]
+)
+def test_an_origin_is_what_a_browser_sends(origin):
+    (fault,) = faults(f'[http]\nmedia_origins = "{origin}"')
+
+    assert "an origin like" in fault
+
+
+def test_origins_are_one_or_a_list_or_all():
+    assert validate({"http": {"media_origins": "*"}}).http.media_origins == ("*",)
+    assert validate({"http": {"media_origins": ["https://a.example:8443"]}}).http.media_origins == (
+        "https://a.example:8443",
+    )

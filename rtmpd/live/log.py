@@ -34,7 +34,6 @@ from rtmpd.wire.flv import TAG_HEADER_BYTES, encode_file_header, encode_tag
 from rtmpd.wire.messages import AUDIO, DATA_AMF0, VIDEO
 
 if TYPE_CHECKING:
-    from rtmpd.live.headers import Headers
     from rtmpd.live.subscription import Cursor
 
 OUT_MESSAGE_STREAM_ID = 1
@@ -62,6 +61,16 @@ class Form(Protocol):
 
     def body(self, framed: memoryview) -> bytes:
         """Take the body back out of what `frame` made."""
+
+
+class Preamble(Protocol):
+    """What a consumer must have before its first message (`rtmpd.live.headers`, `rtmpd.live.fragments`)."""
+
+    def __iter__(self) -> Iterator[tuple[int, bytes]]:
+        """Type and body of each message that it has, for those who write them in a form of their own."""
+
+    def serialise(self, form: Form, timestamp_ms: int) -> bytes:
+        """Write it in a log's form, for a message of that time."""
 
 
 class ChunkForm:
@@ -156,7 +165,7 @@ class KeyFrame:
 
     __slots__ = ("_preamble", "headers", "position", "timestamp_ms")
 
-    def __init__(self, position: int, timestamp_ms: int, headers: Headers) -> None:
+    def __init__(self, position: int, timestamp_ms: int, headers: Preamble) -> None:
         self.position = position
         self.timestamp_ms = timestamp_ms
         self.headers = headers
@@ -252,12 +261,12 @@ class Log:
         self._segments: list[_Segment] = []
 
     def append(
-        self, type_id: int, timestamp_ms: int, body: bytes, flags: int, headers: Headers, arrived_s: float
+        self, type_id: int, timestamp_ms: int, body: bytes, flags: int, headers: Preamble, arrived_s: float
     ) -> None:
         """Serialise one message behind the last; see `extend`."""
         self.extend(((type_id, timestamp_ms, body, flags),), headers, arrived_s)
 
-    def extend(self, messages: Sequence[LogMessage], headers: Headers, arrived_s: float) -> None:
+    def extend(self, messages: Sequence[LogMessage], headers: Preamble, arrived_s: float) -> None:
         """
         Serialise messages behind the last.
 

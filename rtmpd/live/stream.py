@@ -14,7 +14,6 @@ from typing import Protocol
 
 from rtmpd.live.headers import METADATA_MS, Headers
 from rtmpd.live.log import CHUNK_FORM, FLV_FORM, Form, Log, LogMessage, Retention
-from rtmpd.live.subscription import Cursor
 from rtmpd.live.terms import PLAIN, Terms
 from rtmpd.media.tags import EMPTY, END_OF_SEQUENCE, KEY_FRAME, SEQUENCE_HEADER, classify, header_slot
 from rtmpd.media.timeline import Jump, Timeline
@@ -133,23 +132,6 @@ class Stream:
             self._flv = self._fill(FLV_FORM)
         return self._flv
 
-    def join(self, cursor: Cursor, log: Log) -> None:
-        """
-        Put a new consumer where it can start decoding soonest.
-
-        Args:
-            cursor: the consumer's.
-            log: one of `logs`.
-        """
-        cursor.attach(log)
-        cursor.private += log.form.opening
-        if (key_frame := log.newest_key_frame) is not None:
-            cursor.start_at_key_frame(key_frame)
-        elif log.start == 0:
-            cursor.start_at(0)
-        else:
-            cursor.await_key_frame()
-
     def write_frames(self, frames: Sequence[LogMessage], newest_ms: int, now: float, *, has_video: bool) -> None:
         """
         Append audio and video frames to every form.
@@ -248,6 +230,7 @@ class Stream:
         key_frame = self.log.newest_key_frame
         start = self.log.start if key_frame is None else key_frame.position
         headers = self.headers if key_frame is None else key_frame.headers
+        assert isinstance(headers, Headers)
         for entry, body in self.log.messages(start):
             if entry.flags & SEQUENCE_HEADER:
                 headers = headers.updated(header_slot(entry.type_id, body), entry.type_id, body)

@@ -110,6 +110,17 @@ class Cursor:
         self.slot = len(log.cursors)
         log.cursors.append(self)
 
+    def join(self, log: Log) -> None:
+        """Join a log's consumers where decoding can start soonest."""
+        self.attach(log)
+        self.private += log.form.opening
+        if (key_frame := log.newest_key_frame) is not None:
+            self.start_at_key_frame(key_frame)
+        elif log.start == 0:
+            self.start_at(0)
+        else:
+            self.await_key_frame()
+
     def detach(self) -> None:
         """Leave the log at a message boundary: what is partly sent goes on as private bytes."""
         log = self.log

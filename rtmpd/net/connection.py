@@ -11,7 +11,6 @@ Every connection ends with one log line that says why.
 from __future__ import annotations
 
 import asyncio
-import itertools
 import os
 from collections.abc import Callable, Coroutine, Sequence
 from typing import Any
@@ -22,7 +21,7 @@ from rtmpd.net.decisions import Decisions
 from rtmpd.net.policy import PlayGrant
 from rtmpd.net.publishing import Publishing
 from rtmpd.net.report import RateReporter
-from rtmpd.net.services import RECEIVE_BUFFER_BYTES, Services
+from rtmpd.net.services import RECEIVE_BUFFER_BYTES, Services, client_numbers
 from rtmpd.net.sink import Sink
 from rtmpd.net.transport import TlsTransport, Transport
 from rtmpd.session.events import (
@@ -44,7 +43,6 @@ READ_SLICE_S = 0.005
 """A read that took longer makes the next one of this connection smaller."""
 LEAST_WINDOW_BYTES = 4096
 _STREAM_NOT_FOUND = "NetStream.Play.StreamNotFound"
-_numbers = itertools.count(1)
 
 
 class Connection:
@@ -67,6 +65,7 @@ class Connection:
         "_window_bytes",
         "accepted_s",
         "address",
+        "kind",
         "number",
         "on_handshake_done",
         "path",
@@ -92,6 +91,7 @@ class Connection:
         if services.connect_refusal is not None:
             self._session.refuse_connect(services.connect_refusal)
         settle = transport.settle if isinstance(transport, TlsTransport) else None
+        self.kind = "rtmps" if settle else "rtmp"
         self._sink = Sink(
             transport.fileno(),
             transport.send,
@@ -114,7 +114,7 @@ class Connection:
         self.on_handshake_done: Callable[[], None] | None = on_handshake_done
         self.accepted_s = now
         self.address = address
-        self.number = next(_numbers)
+        self.number = next(client_numbers)
         self.role = "-"
         self.path = "-"
         services.connections.add(self)
@@ -186,7 +186,7 @@ class Connection:
         self._session.accept_play(1, now)
         self._flush()
         if not self._closed:
-            stream.join(self._sink, stream.log)
+            self._sink.join(stream.log)
             self._services.fanout.serve(self._sink)
         self._arm_timer(now)
 
@@ -365,7 +365,7 @@ class Connection:
             self._sink.detach()
         elif self._sink.log is None and stream.is_watchable:
             self._flush()
-            stream.join(self._sink, stream.log)
+            self._sink.join(stream.log)
             self._services.fanout.serve(self._sink)
 
     def _leave_stream(self) -> None:

@@ -84,6 +84,6 @@ class RelayConnection(ClientConnection[RelaySink]):
         self._flush()
         if self._closed or self._parting is not None:
             return
-        self._sink.join(self._log, message_stream_id)
+        self._sink.follow(self._log, message_stream_id)
         self._on_live()
         self._services.fanout.serve(self._sink)

@@ -42,7 +42,7 @@ class RelaySink(Sink):
         settle: Callable[[], bool] | None,
     ) -> None:
         """
-        Join a cursor and a socket; nothing is sent of a log before `join`.
+        Join a cursor and a socket; nothing is sent of a log before `follow`.
 
         Args:
             descriptor: as of `Sink`.
@@ -54,7 +54,7 @@ class RelaySink(Sink):
         super().__init__(descriptor, send, owner, patience_s=patience_s, settle=settle)
         self._message_stream_id = OUT_MESSAGE_STREAM_ID
 
-    def join(self, log: Log, message_stream_id: int) -> None:
+    def follow(self, log: Log, message_stream_id: int) -> None:
         """
         Begin at the newest key frame, or with the first one that comes.
 

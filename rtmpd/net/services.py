@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import itertools
 from dataclasses import dataclass, field
 from typing import Protocol
 
@@ -19,11 +20,17 @@ RECEIVE_BUFFER_BYTES = 64 * 1024
 """Taken from one connection at a time: the smallest messages then hold the others up for 25 ms, not for 100."""
 
 
+client_numbers = itertools.count(1)
+"""Of clients of every kind, in the order in which they come."""
+
+
 class Client(Protocol):
     """A connection, as those who look over all of them see it."""
 
     number: int
     """As log lines name it."""
+    kind: str
+    """What it speaks: "rtmp", "rtmps", "http-flv", "ws-flv", "mp4" or "hls"."""
     address: str
     """The peer's IP address."""
     role: str

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import hmac
 import socket
-from collections.abc import Sequence
+from collections.abc import Container, Sequence
 from http import HTTPStatus
 from typing import NamedTuple
 from urllib.parse import urlsplit
@@ -85,6 +85,23 @@ class Guard:
         if self._tokens and not open_to_all:
             self._check_token(request)
 
+    def has_token(self, request: web.Request) -> bool:
+        """
+        Say whether a request shows that it may use the API: by a token, or by coming over the control socket.
+
+        Where no token is configured nobody can show one.
+
+        Args:
+            request: of either surface.
+        """
+        if _over_control_socket(request):
+            return True
+        try:
+            self._check_token(request)
+        except Refusal:
+            return False
+        return True
+
     def _check_origin(self, request: web.Request, host: _Authority | None) -> None:
         if request.headers.get("Sec-Fetch-Site", "none").lower() not in _OWN_SITES:
             raise Refusal(HTTPStatus.FORBIDDEN, "pages of other sites may not use this server")
@@ -118,13 +135,14 @@ class Guard:
             )
 
 
-def guarding(guard: Guard, open_to_all: frozenset[str]) -> Middleware:
+def guarding(guard: Guard, open_to_all: frozenset[str], media: Container[object] = ()) -> Middleware:
     """
     Make the middleware.
 
     Args:
         guard: asked about every request, also those for paths that are not there.
         open_to_all: paths that need no token.
+        media: handlers that ask for themselves (`rtmpd.web.media`).
 
     Returns:
         The middleware.
@@ -132,7 +150,8 @@ def guarding(guard: Guard, open_to_all: frozenset[str]) -> Middleware:
 
     @web.middleware
     async def check(request: web.Request, handler: Handler) -> web.StreamResponse:
-        guard.check(request, open_to_all=request.path in open_to_all)
+        if request.match_info.handler not in media:
+            guard.check(request, open_to_all=request.path in open_to_all)
         return await handler(request)
 
     return check

@@ -20,6 +20,7 @@ from rtmpd.web.connections import Connections, Protocol
 from rtmpd.web.control_socket import ControlSocket, path_of
 from rtmpd.web.events import Events
 from rtmpd.web.guard import Guard, guarding
+from rtmpd.web.media import Outputs
 from rtmpd.web.openapi import document
 from rtmpd.web.operations import Operations
 from rtmpd.web.problems import HEADERS, answering
@@ -33,7 +34,14 @@ class Site:
     """The control API, on TCP and on the control socket."""
 
     def __init__(
-        self, operations: Operations, config: Config, log: Logger, listening: Sequence[socket.socket] = ()
+        self,
+        operations: Operations,
+        config: Config,
+        log: Logger,
+        listening: Sequence[socket.socket] = (),
+        *,
+        guard: Guard | None = None,
+        outputs: Sequence[Outputs] = (),
     ) -> None:
         """
         Prepare; follow with `start`.
@@ -43,12 +51,15 @@ class Site:
             config: its http, urls, control and data.
             log: of the server.
             listening: TCP sockets, bound and listening; closed with the site.
+            guard: knows who may use the API; made of the configuration if not given.
+            outputs: media, beside the API.
         """
         self._operations = operations
         self._config = config
         self._log = log
         self._listening = listening
-        self._guard = Guard(config)
+        self._guard = guard or Guard(config)
+        self._outputs = outputs
         self._control: ControlSocket | None = None
         self._runner: web.AppRunner | None = None
         self._servers: list[asyncio.Server] = []
@@ -88,6 +99,8 @@ class Site:
         self._guard.reload(config)
         self._api.config = config
         self._events.most_followers = config.http.event_streams
+        for output in self._outputs:
+            output.reload(config)
 
     async def close(self) -> None:
         """End within a second: event streams at once, operations that are under way after a moment."""
@@ -109,8 +122,10 @@ class Site:
             request.protocol.take_note()
             return await handler(request)
 
-        application = web.Application(middlewares=[note, answering(self._log), guarding(self._guard, OPEN_TO_ALL)])
-        application.add_routes(self._api.routes())
+        media = [route for output in self._outputs for route in output.routes()]
+        guards = guarding(self._guard, OPEN_TO_ALL, frozenset(route.handler for route in media))
+        application = web.Application(middlewares=[note, answering(self._log), guards])
+        application.add_routes([*self._api.routes(), *media])
         return application
 
     async def _openapi(self, _request: web.Request, _asked: Asked) -> web.StreamResponse:

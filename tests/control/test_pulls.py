@@ -148,7 +148,7 @@ async def test_whoever_else_reads_the_stream_keeps_it_open():
         player = await desk.playing()
         stream = desk.rig.services.registry.find("live", "s")
         reader = Sink(-1, len, None, patience_s=1.0)
-        stream.join(reader, stream.flv_log())
+        reader.join(stream.flv_log())
         player.close()
         await desk.rig.until(desk.rig.closed)
         looked = desk.pulls._running["live/s"].idle
@@ -166,7 +166,7 @@ async def test_whoever_else_reads_it_keeps_it_over_a_failover_too():
         await first.feed(0, *FIRST)
         await player.media(3)
         stream = desk.rig.services.registry.find("live", "s")
-        stream.join(Sink(-1, len, None, patience_s=1.0), stream.flv_log())
+        Sink(-1, len, None, patience_s=1.0).join(stream.flv_log())
         await first.end(0, "reset")
         await second.tried(0)
         player.close()

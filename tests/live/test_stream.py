@@ -38,7 +38,7 @@ def read(stream, log=None):
     """What a player that joins now would get, as messages."""
     log = log or stream.log
     cursor = Cursor()
-    stream.join(cursor, log)
+    cursor.join(log)
     data = bytearray()
     while (part := cursor.next_bytes()) is not None:
         data += part
@@ -62,7 +62,7 @@ def test_first_player_gets_everything_from_the_first_message_on_as_it_came():
     publication = publish(stream)
     sent = [metadata(width=320), video_header(), audio_header(), audio_frame(7), key_frame(10), inter_frame(40)]
     cursor = Cursor()
-    stream.join(cursor, stream.log)
+    cursor.join(stream.log)
     for message in sent:
         publication.append(message, 0.0)
     data = bytearray()

@@ -49,7 +49,7 @@ def live(count=0, **retention):
 
 def joined(stream):
     cursor = Cursor()
-    stream.join(cursor, stream.log)
+    cursor.join(stream.log)
     return Reader(cursor)
 
 
@@ -154,7 +154,7 @@ def test_lag_is_the_media_time_that_is_still_to_be_read():
     reader = Reader(Cursor())
     assert reader.cursor.lag_ms == 0
 
-    stream.join(reader.cursor, stream.log)
+    reader.cursor.join(stream.log)
     reader.take(1 << 20)
     assert reader.cursor.lag_ms == 0
     publication.append(inter_frame(500), 0.5)
@@ -217,7 +217,7 @@ def test_whatever_happens_a_consumer_reads_whole_messages_and_jumps_only_to_head
                 stream.log.trim_if_due(0.04 * frames)
             case "rejoin":
                 reader.cursor.detach()
-                stream.join(reader.cursor, stream.log)
+                reader.cursor.join(stream.log)
     reader.take(1 << 20)
 
     media = [message for message in reader.messages() if message.type_id == VIDEO]

@@ -74,7 +74,7 @@ class Hall:
             settle=settle,
         )
         self.poller.register(ours.fileno(), owner)
-        self.stream.join(owner.sink, self.stream.log)
+        owner.sink.join(self.stream.log)
         self.fanout.serve(owner.sink)
         return owner
 

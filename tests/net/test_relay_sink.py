@@ -22,7 +22,7 @@ class Target:
 
     def __init__(self, stream, number):
         self.sink = RelaySink(3, len, NOBODY, patience_s=1, settle=None)
-        self.sink.join(stream.log, number)
+        self.sink.follow(stream.log, number)
         self.sent = bytearray()
 
     def take(self, most=1 << 30):

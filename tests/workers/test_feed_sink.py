@@ -37,7 +37,7 @@ def test_bytes_of_a_feed_are_traced_to_the_log_behind_header_and_preamble(feed):
     for message in [video_header(), key_frame(0), inter_frame(40)]:
         publication.append(message, 0.0)
     log = stream.flv_log()
-    stream.join(feed, log)
+    feed.join(log)
     publication.append(inter_frame(80), 0.0)
     data = take(feed)
     start = log.newest_key_frame.position
@@ -59,7 +59,7 @@ def test_jump_is_named_in_the_feed_and_traced(feed):
     publication.append(video_header(), 0.0)
     publication.append(key_frame(0), 0.0)
     log = stream.flv_log()
-    stream.join(feed, log)
+    feed.join(log)
     first = take(feed)
     for number in range(1, 20):
         publication.append(key_frame(1000 * number), 0.0)

@@ -1,0 +1,62 @@
+"""
+Fragmented MP4 in a log: the same cursors, fan-out and lag policy as for RTMP and FLV.
+
+An initialisation section takes the place of the headers, a part (`moof` and `mdat`) that of a message. One log has one
+initialisation section: what comes after another one is another log, as players of a plain MP4 cannot change over.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, NamedTuple
+
+if TYPE_CHECKING:
+    from rtmpd.live.log import Form
+
+
+@dataclass(frozen=True, slots=True, weakref_slot=True)
+class Init:
+    """The initialisation section that parts are decoded with (ISO/IEC 14496-12: `ftyp` and `moov`)."""
+
+    data: bytes
+    codecs: str
+    """As RFC 6381 writes them, joined by commas: "avc1.64001f,mp4a.40.2"."""
+    has_video: bool
+
+    def __iter__(self) -> Iterator[tuple[int, bytes]]:
+        """No messages: it is what was made of them."""
+        return iter(())
+
+    def serialise(self, form: Form, timestamp_ms: int) -> bytes:  # noqa: ARG002 - as `Headers` has it
+        """What a player is sent before its first part."""
+        return self.data
+
+
+class Part(NamedTuple):
+    """A fragment of some hundred milliseconds: `moof` and `mdat` of all tracks (RFC 8216bis: a partial segment)."""
+
+    data: bytes
+    start_ms: int
+    """Decoding time of its first frame, of video where there is some; on the stream's own line, rising."""
+    duration_ms: int
+    """To the start of the next one, as far as that is known."""
+    is_independent: bool
+    """It begins with a key frame, or has no video."""
+
+
+class FragmentForm:
+    """Parts as they are."""
+
+    opening = b""
+
+    def frame(self, type_id: int, timestamp_ms: int, body: bytes) -> bytes:  # noqa: ARG002 - as every form has it
+        """Take the part."""
+        return body
+
+    def body(self, framed: memoryview) -> bytes:
+        """Give it back."""
+        return bytes(framed)
+
+
+FRAGMENT_FORM: Form = FragmentForm()

@@ -1,0 +1,104 @@
+"""
+What all answers that carry media have in common: who may have them, and what pages of other sites may do with them.
+
+They need what playing the stream needs, in the query as in an RTMP URL, or what the API needs. The answers are for
+players everywhere: `http.media_origins` says whose pages may read them (CORS), and the API's rules do not hold.
+"""
+
+from __future__ import annotations
+
+from http import HTTPStatus
+from typing import Protocol
+
+from aiohttp import web
+
+from rtmpd.config import Config
+from rtmpd.control.rooms import Named
+from rtmpd.errors import Refused
+from rtmpd.net.policy import PlayGrant, Policy
+from rtmpd.session.events import PlayRequested
+from rtmpd.web.guard import Guard
+from rtmpd.web.problems import Refusal
+
+STATUS_OF = {
+    "NetStream.Play.StreamNotFound": HTTPStatus.NOT_FOUND,
+    "NetStream.Play.Failed": HTTPStatus.FORBIDDEN,
+}
+"""Of what players are refused with."""
+
+
+class Outputs(Protocol):
+    """Answers requests for media."""
+
+    def routes(self) -> list[web.RouteDef]:
+        """What it answers; none of it is guarded as the API is, so each asks `Media`."""
+
+    def reload(self, config: Config) -> None:
+        """Use another configuration from now on."""
+
+
+class Media:
+    """Admits those who want media."""
+
+    def __init__(self, guard: Guard, policy: Policy, config: Config) -> None:
+        """
+        Prepare.
+
+        Args:
+            guard: knows who may use the API.
+            policy: knows who may play.
+            config: its http.
+        """
+        self._guard = guard
+        self._policy = policy
+        self._origins = config.http.media_origins
+
+    def reload(self, config: Config) -> None:
+        """
+        Go by another configuration from now on.
+
+        Args:
+            config: its http.
+        """
+        self._origins = config.http.media_origins
+
+    async def admit(self, request: web.Request, stream: Named, client: int) -> PlayGrant:
+        """
+        Decide whether somebody may have a stream, or what was recorded of it.
+
+        Args:
+            request: its query is that of an RTMP URL.
+            stream: which one.
+            client: number of who asks, for hooks and the log.
+
+        Returns:
+            What it may watch.
+
+        Raises:
+            Refusal: 403 or 404, with the reason.
+        """
+        if self._guard.has_token(request):
+            return PlayGrant(stream.app, stream.name)
+        asked = PlayRequested(1, stream.app, stream.name, request.query_string)
+        try:
+            return await self._policy.admit_player(asked, request.remote or "", client)
+        except Refused as refused:
+            status = STATUS_OF.get(refused.code, HTTPStatus.FORBIDDEN)
+            raise Refusal(status, refused.description, headers=self.headers(request)) from None
+
+    def headers(self, request: web.Request) -> dict[str, str]:
+        """
+        Say what pages of other sites may do with an answer.
+
+        Args:
+            request: whose answer it is.
+
+        Returns:
+            Headers of CORS, to be added to the answer.
+        """
+        origin = request.headers.get("Origin")
+        shared = {"Access-Control-Expose-Headers": "Content-Length, Content-Range", "X-Content-Type-Options": "nosniff"}
+        if "*" in self._origins:
+            return {**shared, "Access-Control-Allow-Origin": "*"}
+        allowed = {"Access-Control-Allow-Origin": origin} if origin in self._origins and origin else {}
+        return {**shared, **allowed, "Vary": "Origin"}
