@@ -8,11 +8,12 @@ initialisation section: what comes after another one is another log, as players 
 from __future__ import annotations
 
 from collections.abc import Iterator
+from collections.abc import Set as AbstractSet
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, NamedTuple
 
 if TYPE_CHECKING:
-    from rtmpd.live.log import Form
+    from rtmpd.live.forms import Form
 
 
 @dataclass(frozen=True, slots=True, weakref_slot=True)
@@ -49,6 +50,10 @@ class FragmentForm:
     """Parts as they are."""
 
     opening = b""
+
+    def opening_for(self, kinds: AbstractSet[int]) -> bytes:  # noqa: ARG002 - as every form has it
+        """Nothing: the initialisation section says what will come."""
+        return self.opening
 
     def frame(self, type_id: int, timestamp_ms: int, body: bytes) -> bytes:  # noqa: ARG002 - as every form has it
         """Take the part."""

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 from rtmpd.wire.messages import DATA_AMF0
 
 if TYPE_CHECKING:
-    from rtmpd.live.log import Form
+    from rtmpd.live.forms import Form
 
 MAX_HEADER_BYTES = 64 * 1024
 """A larger body is passed on but not kept for late joiners: no real configuration comes near it."""

@@ -12,8 +12,9 @@ from collections.abc import Callable, Sequence
 from enum import Enum
 from typing import Protocol
 
+from rtmpd.live.forms import CHUNK_FORM, FLV_FORM, Form
 from rtmpd.live.headers import METADATA_MS, Headers
-from rtmpd.live.log import CHUNK_FORM, FLV_FORM, Form, Log, LogMessage, Retention
+from rtmpd.live.log import Log, LogMessage, Retention
 from rtmpd.live.terms import PLAIN, Terms
 from rtmpd.media.tags import EMPTY, END_OF_SEQUENCE, KEY_FRAME, SEQUENCE_HEADER, classify, header_slot
 from rtmpd.media.timeline import Jump, Timeline

@@ -113,7 +113,7 @@ class Cursor:
     def join(self, log: Log) -> None:
         """Join a log's consumers where decoding can start soonest."""
         self.attach(log)
-        self.private += log.form.opening
+        self.private += log.opening()
         if (key_frame := log.newest_key_frame) is not None:
             self.start_at_key_frame(key_frame)
         elif log.start == 0:

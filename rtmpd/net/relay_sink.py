@@ -9,8 +9,9 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
+from rtmpd.live.forms import OUT_MESSAGE_STREAM_ID
 from rtmpd.live.headers import METADATA_MS
-from rtmpd.live.log import OUT_MESSAGE_STREAM_ID, KeyFrame, Log
+from rtmpd.live.log import KeyFrame, Log
 from rtmpd.live.subscription import NOWHERE
 from rtmpd.net.sink import Sink, SinkOwner
 from rtmpd.wire import amf0

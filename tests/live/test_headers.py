@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
+from rtmpd.live.forms import FLV_FORM
 from rtmpd.live.headers import MAX_HEADER_BYTES, MAX_HEADER_SLOTS, MAX_HEADERS_BYTES, Headers
-from rtmpd.live.log import FLV_FORM
 from rtmpd.wire.flv import TagReader
 from rtmpd.wire.messages import AUDIO, DATA_AMF0, VIDEO
 

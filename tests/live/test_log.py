@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from rtmpd.live.forms import CHUNK_FORM, FLV_FORM
 from rtmpd.live.headers import Headers
-from rtmpd.live.log import CHUNK_FORM, ENTRY_COST_BYTES, FLV_FORM, OUT_CHUNK_SIZE, SEGMENT_BYTES, Log, Retention
+from rtmpd.live.log import ENTRY_COST_BYTES, SEGMENT_BYTES, Log, Retention
 from rtmpd.media.tags import KEY_FRAME
 from rtmpd.wire.chunk_reader import ChunkReader
+from rtmpd.wire.chunk_writer import OUT_CHUNK_SIZE
 from rtmpd.wire.flv import TagReader
 from rtmpd.wire.messages import AUDIO, VIDEO
 
@@ -68,16 +69,6 @@ def test_timestamps_are_cut_to_32_bits_in_the_bytes_only():
 
     assert parse_chunks(read_all(log))[0].timestamp_ms == 5
     assert log.timestamp_at(0) == (1 << 32) + 5
-
-
-@pytest.mark.parametrize("form", [CHUNK_FORM, FLV_FORM])
-@pytest.mark.parametrize("timestamp_ms", [0, 0xFFFFFE, 0xFFFFFF, 0x1000000])
-@pytest.mark.parametrize("size", [1, OUT_CHUNK_SIZE - 1, OUT_CHUNK_SIZE, OUT_CHUNK_SIZE + 1, 2 * OUT_CHUNK_SIZE + 1])
-def test_body_taken_back_out_is_the_body_put_in(form, timestamp_ms, size):
-    body = bytes(range(256)) * (size // 256 + 1)
-    body = body[:size]
-
-    assert form.body(memoryview(form.frame(VIDEO, timestamp_ms, body))) == body
 
 
 def test_views_stay_valid_while_the_log_grows():

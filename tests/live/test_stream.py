@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import pytest
 
-from rtmpd.live.log import OUT_CHUNK_SIZE
 from rtmpd.live.stream import StreamState
 from rtmpd.live.subscription import Cursor
 from rtmpd.wire.chunk_reader import ChunkReader
-from rtmpd.wire.flv import TagReader
+from rtmpd.wire.chunk_writer import OUT_CHUNK_SIZE
+from rtmpd.wire.flv import TagReader, encode_file_header
 from rtmpd.wire.messages import AUDIO, DATA_AMF0, VIDEO, Message
 from tests.helpers.live import (
     PRIVATE,
@@ -304,3 +304,27 @@ def test_jumps_are_counted_by_direction():
         publication.take_jump()
 
     assert (publication.jumps, publication.jumps_back) == (2, 1)
+
+
+@pytest.mark.parametrize(
+    ("sent", "announced"),
+    [
+        ([], (True, True)),
+        ([metadata(width=320)], (True, True)),
+        ([video_header(), key_frame(0)], (False, True)),
+        ([audio_header(), audio_frame(0)], (True, False)),
+        ([video_header(), audio_header(), key_frame(0)], (True, True)),
+    ],
+    ids=["nothing yet", "metadata alone", "video", "audio", "both"],
+)
+def test_flv_announces_the_tracks_that_there_are_as_browsers_wait_for_one_that_never_comes(sent, announced):
+    stream = new_stream()
+    publication = publish(stream)
+    for message in sent:
+        publication.append(message, 0.0)
+    cursor = Cursor()
+
+    cursor.join(stream.flv_log())
+
+    audio, video = announced
+    assert bytes(cursor.private).startswith(encode_file_header(audio=audio, video=video))

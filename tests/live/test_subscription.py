@@ -7,10 +7,9 @@ from itertools import pairwise
 from hypothesis import given
 from hypothesis import strategies as st
 
-from rtmpd.live.log import OUT_CHUNK_SIZE
 from rtmpd.live.subscription import MAX_PRIVATE_BYTES, NOWHERE, Cursor
 from rtmpd.wire.chunk_reader import ChunkReader
-from rtmpd.wire.chunk_writer import encode_message
+from rtmpd.wire.chunk_writer import OUT_CHUNK_SIZE, encode_message
 from rtmpd.wire.messages import VIDEO, encode_user_control
 from tests.helpers.live import inter_frame, key_frame, new_stream, publish, video_header
 
