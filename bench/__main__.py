@@ -11,7 +11,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import NoReturn
 
-from bench import callbacks, recording, report, scenarios, servers
+from bench import callbacks, glass, recording, report, scenarios, servers
 from bench.errors import BenchError
 from bench.options import Options, Row
 
@@ -23,8 +23,10 @@ _SCENARIOS = {
     "join": scenarios.join,
     "recording": recording.recording,
     "callbacks": callbacks.callbacks,
+    "watching": scenarios.watching,
+    "glass": glass.glass,
 }
-_OWN = {"recording", "callbacks"}
+_OWN = {"recording", "callbacks", "glass"}
 """Scenarios of rtmpd alone."""
 _RESULTS = Path(__file__).resolve().parent / "results"
 
@@ -45,13 +47,14 @@ def main() -> int:
     servers.pin_load()
     names = list(_SCENARIOS) if arguments.scenario == "all" else [arguments.scenario]
     kinds = servers.KINDS["rtmpd" if _OWN.issuperset(names) else arguments.server]
+    watched = [kind for kind in servers.WATCHED if arguments.server == "both" or kind.name.startswith("rtmpd")]
     path = arguments.json or _RESULTS / f"{datetime.now(UTC):%Y%m%d-%H%M%S}-{arguments.scenario}.json"
     rows: list[Row] = []
     try:
-        facts = report.head(kinds)
+        facts = report.head(watched if names == ["watching"] else kinds)
         for run in range(1, arguments.runs + 1):
             for name in names:
-                for kind in _measured(name, kinds):
+                for kind in watched if name == "watching" else _measured(name, kinds):
                     rows += _run(name, kind, run, _options(arguments))
                     report.save(path, facts, rows)
     except BenchError as error:
@@ -85,6 +88,7 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--json", type=Path, help="results file (default: bench/results/TIME-SCENARIO.json)")
     defaults = Options()
     parser.add_argument("--steps", type=_numbers, default=defaults.steps, help="players of the capacity ramp")
+    parser.add_argument("--watch-steps", type=_numbers, default=defaults.watch_steps, help="the same over HTTP")
     parser.add_argument("--levels", type=_numbers, default=defaults.levels, help="players of the latency test")
     parser.add_argument("--publishers", type=int, default=defaults.publishers)
     parser.add_argument("--tick-ms", type=float, default=defaults.tick_ms, help="clock of the publishers test")
@@ -102,6 +106,7 @@ def _parser() -> argparse.ArgumentParser:
 def _options(arguments: argparse.Namespace) -> Options:
     return Options(
         steps=arguments.steps,
+        watch_steps=arguments.watch_steps,
         levels=arguments.levels,
         publishers=arguments.publishers,
         tick_ms=arguments.tick_ms,

@@ -21,6 +21,7 @@ from pathlib import Path
 from bench import procfs
 from bench.errors import BenchError
 from bench.options import Options, Row
+from bench.place import Place
 from bench.scenarios import Tell, add_with_probes, figures, percentiles, stream
 from bench.servers import HOST, Kind, Server, rtmpd_command
 from rtmpd.store.database import Database
@@ -95,13 +96,13 @@ def _pending(server: Server) -> int:
 def _kind_with(kind: Kind, url: str, events: int) -> Kind:
     """Make a kind of rtmpd with a receiver, and that many callbacks that wait for it."""
 
-    def command(port: int, directory: Path, files: int) -> list[str]:
-        path = directory / "rtmpd.toml"
+    def command(place: Place) -> list[str]:
+        path = place.directory / "rtmpd.toml"
         path.write_text(f'[callbacks]\nurls = ["{url}"]\n' if url else "")
         if url:
-            (directory / "data").mkdir()
-            asyncio.run(_fill(directory / "data" / "rtmpd.db", url, events))
-        return [*rtmpd_command(port, directory, files), "--config", str(path)]
+            (place.directory / "data").mkdir()
+            asyncio.run(_fill(place.directory / "data" / "rtmpd.db", url, events))
+        return [*rtmpd_command(place), "--config", str(path)]
 
     return replace(kind, command=command)
 

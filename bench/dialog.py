@@ -16,7 +16,7 @@ from bench.errors import BenchError
 
 APP = "live"
 _RESULT = b"_result"
-_REFUSALS = (b"_error", b"\x00\x05error", b"NetStream.Play.StreamNotFound")
+_REFUSALS = (b"HTTP/1.1 4", b"HTTP/1.1 5", b"_error", b"\x00\x05error", b"NetStream.Play.StreamNotFound")
 
 
 class Script(NamedTuple):
@@ -26,6 +26,8 @@ class Script(NamedTuple):
     """Sent with C2."""
     steps: tuple[tuple[bytes, bytes], ...]
     """Pairs: bytes of the answer to wait for, bytes to send then."""
+    hello: bytes = wire.C0_C1
+    """Sent at once; what is no handshake is all that the client says."""
 
 
 def player_script(port: int, stream: str) -> Script:
@@ -43,6 +45,21 @@ def player_script(port: int, stream: str) -> Script:
         wire.connect(APP, f"rtmp://127.0.0.1:{port}/{APP}"),
         ((_RESULT, wire.create_stream()), (_RESULT, wire.play(stream)), (b"NetStream.Play.Start", b"")),
     )
+
+
+def http_script(port: int, path: str) -> Script:
+    """
+    Make the script of a player over HTTP.
+
+    Args:
+        port: of the server.
+        path: what to ask for.
+
+    Returns:
+        The script; media follows the head of the answer.
+    """
+    hello = f"GET {path} HTTP/1.1\r\nHost: 127.0.0.1:{port}\r\n\r\n".encode()
+    return Script(b"", ((b" 200 OK\r\n", b""), (b"\r\n\r\n", b"")), hello)
 
 
 def publisher_script(port: int, stream: str, chunk_size: int) -> Script:
@@ -103,7 +120,10 @@ class Dialog:
         """
         if not self._greeted:
             self._greeted = True
-            self._send(wire.C0_C1)
+            self._send(self._script.hello)
+            if self._script.hello != wire.C0_C1:
+                self.asked_ns = time.monotonic_ns()
+                self._step = 0
             return False
         self._receive()
         if self._step < 0:

@@ -16,8 +16,8 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 
-from bench import procfs
-from bench.dialog import Dialog, Script, player_script, publisher_script
+from bench import procfs, wire
+from bench.dialog import APP, Dialog, Script, http_script, player_script, publisher_script
 from bench.errors import BenchError
 from bench.players import Edge, Players
 from bench.probe import Probe
@@ -142,8 +142,7 @@ class Load:
         Raises:
             BenchError: the server refused one, or is too slow.
         """
-        script = player_script(self._server.port, STREAM)
-        self._connect([script] * count, lambda dialog: self.players.add(dialog.socket))
+        self._connect([self._player_script()] * count, lambda dialog: self.players.add(dialog.socket))
 
     def connect_probe(self) -> Probe:
         """
@@ -162,7 +161,7 @@ class Load:
             self.probes.append(probe)
             self._watch(dialog.socket.fileno(), probe.read)
 
-        self._connect([player_script(self._server.port, STREAM)], accept)
+        self._connect([self._player_script()], accept)
         return self.probes[-1]
 
     def disconnect_probe(self, probe: Probe) -> None:
@@ -257,7 +256,7 @@ class Load:
             self._turn()
 
     def _begin(self, script: Script, accept: Callable[[Dialog], None]) -> None:
-        dialog = Dialog(self._server.address, script)
+        dialog = Dialog(self._address_for(script), script)
         self._dialogs.add(dialog)
         descriptor = dialog.socket.fileno()
 
@@ -271,6 +270,16 @@ class Load:
 
         self._handlers[descriptor] = advance
         self._epoll.register(descriptor, select.EPOLLOUT)
+
+    def _player_script(self) -> Script:
+        server = self._server
+        if server.kind.output:
+            return http_script(server.http_port, f"/{APP}/{STREAM}{server.kind.output}")
+        return player_script(server.port, STREAM)
+
+    def _address_for(self, script: Script) -> tuple[str, int]:
+        host, port = self._server.address
+        return host, port if script.hello == wire.C0_C1 else self._server.http_port
 
     def _watch(self, descriptor: int, handler: Callable[[], object]) -> None:
         self._handlers[descriptor] = handler

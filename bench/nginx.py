@@ -13,6 +13,7 @@ import subprocess
 from pathlib import Path
 
 from bench.errors import BenchError
+from bench.place import Place
 
 CHUNK_SIZE = 4096
 _MODULE = Path("/usr/lib/nginx/modules/ngx_rtmp_module.so")
@@ -42,14 +43,12 @@ rtmp {{
 """
 
 
-def command(port: int, directory: Path, files: int) -> list[str]:
+def command(place: Place) -> list[str]:
     """
     Write the configuration.
 
     Args:
-        port: where to listen, on 127.0.0.1.
-        directory: for the configuration, the pid and the error log.
-        files: the limit of open files.
+        place: of the measurement.
 
     Returns:
         The command line that starts nginx with it.
@@ -61,10 +60,11 @@ def command(port: int, directory: Path, files: int) -> list[str]:
     if not _MODULE.exists():
         raise BenchError(f"{_MODULE} is missing (Debian: apt install libnginx-mod-rtmp)")
     user = "root" if os.geteuid() == 0 else "nobody"
+    _, _, directory, files = place
     path = directory / "nginx.conf"
     path.write_text(
         _CONFIGURATION.format(
-            module=_MODULE, user=user, files=files, directory=directory, port=port, chunk_size=CHUNK_SIZE
+            module=_MODULE, user=user, files=files, directory=directory, port=place.port, chunk_size=CHUNK_SIZE
         )
     )
     return [program, "-p", str(directory), "-c", str(path), "-e", str(directory / "error.log")]

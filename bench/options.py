@@ -14,6 +14,8 @@ class Options:
 
     steps: tuple[int, ...] = (1_000, 2_000, 2_500, 3_000, 4_000, 5_000, 6_000, 7_000, 8_000, 9_000, 10_000)
     """Players at each step of the ramp of `capacity`."""
+    watch_steps: tuple[int, ...] = (500, 1_000, 1_500, 2_000, 2_500, 3_000, 4_000, 5_000, 6_000, 7_000, 8_000)
+    """The same over HTTP, for `watching`."""
     levels: tuple[int, ...] = (1, 100, 1_000, 3_000)
     """Players, probes included, at which `latency` measures."""
     publishers: int = 200
@@ -42,6 +44,8 @@ class Options:
     """Length of a measurement of recordings."""
     record_references: int = 10
     """Processes of ffmpeg that record at once."""
+    glass_s: float = 20.0
+    """For how long `glass` watches with each player."""
     callbacks: int = 10_000
     """That are pending in `callbacks`."""
     callback_players: int = 100

@@ -8,6 +8,7 @@ import platform
 import statistics
 from collections.abc import Iterable, Sequence
 from datetime import UTC, datetime
+from itertools import pairwise
 from pathlib import Path
 from typing import NamedTuple
 
@@ -33,6 +34,11 @@ TABLES = {
         ("full_rate_pct", "worst_pct", "server_cpu_pct", "load_cpu_pct", "kb_a_player", "lost"),
         "server_cpu_pct",
     ),
+    "watching": Table(
+        "players",
+        ("full_rate_pct", "worst_pct", "server_cpu_pct", "load_cpu_pct", "kb_a_player", "lost"),
+        "server_cpu_pct",
+    ),
     "latency": Table("players", ("p50_ms", "p99_ms", "server_cpu_pct", "worst_pct", "late_ms"), "p50_ms"),
     "publishers": Table(
         "chunk_bytes", ("publishers_a_core", "server_cpu_pct", "load_cpu_pct", "late_ms"), "publishers_a_core"
@@ -46,6 +52,7 @@ TABLES = {
     "callbacks": Table(
         "receiver", ("pending", "delivered", "p50_ms", "p99_ms", "rss_mb", "growth_mb", "server_cpu_pct"), "p99_ms"
     ),
+    "glass": Table("player", ("median_ms", "p95_ms", "worst_ms", "stall_ms", "pictures"), "median_ms"),
     "join": Table("joins", ("median_ms", "worst_ms"), "median_ms"),
 }
 
@@ -66,7 +73,7 @@ def head(kinds: Iterable[Kind]) -> dict[str, str]:
         "machine": f"{procfs.processor_name()}, {os.cpu_count()} cores, {system}",
         "python": platform.python_version(),
         "commit": commit(),
-        "servers": "; ".join(kind.version() for kind in kinds),
+        "servers": "; ".join(dict.fromkeys(kind.version() for kind in kinds)),
     }
 
 
@@ -116,11 +123,12 @@ def _table(table: Table, rows: Sequence[Row]) -> list[str]:
 def _verdicts(scenario: str, table: Table, rows: Sequence[Row]) -> list[str]:
     servers = list(dict.fromkeys(str(row["server"]) for row in rows))
     lines: list[str] = []
-    if scenario == "capacity":
+    if scenario in {"capacity", "watching"}:
         most = {server: _capacity([row for row in rows if row["server"] == server]) for server in servers}
         lines = [f"- most players all at full rate, {server}: {players:.0f}" for server, players in most.items()]
-        if len(servers) == 2 and most[servers[0]]:
-            lines.append(f"- {servers[1]} / {servers[0]}: {most[servers[1]] / most[servers[0]]:.2f}")
+        for first, second in pairwise(servers):
+            if most[first]:
+                lines.append(f"- {second} / {first}: {most[second] / most[first]:.2f}")
     groups = _groups(table, rows)
     for key in dict.fromkeys(key for _, key in groups):
         medians = [_median(groups.get((server, key), []), table.ratio) for server in servers]

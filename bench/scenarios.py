@@ -10,6 +10,7 @@ from __future__ import annotations
 import statistics
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 
 from bench.errors import BenchError
 from bench.load import Load, Measurement, loading
@@ -59,6 +60,21 @@ def capacity(kind: Kind, options: Options, tell: Tell) -> list[Row]:
             if not seen.all_at_full_rate:
                 break
     return rows
+
+
+def watching(kind: Kind, options: Options, tell: Tell) -> list[Row]:
+    """
+    Ramp up players over HTTP; see `capacity`.
+
+    Args:
+        kind: the server, and what is asked of it.
+        options: watch_steps, connect_rate, settle_s, window_s.
+        tell: for progress.
+
+    Returns:
+        A row a step.
+    """
+    return capacity(kind, replace(options, steps=options.watch_steps), tell)
 
 
 def latency(kind: Kind, options: Options, tell: Tell) -> list[Row]:

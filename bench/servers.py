@@ -19,8 +19,9 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from bench import nginx, procfs
+from bench import nginx, node_media_server, procfs
 from bench.errors import BenchError
+from bench.place import Place
 
 SERVER_CORE = 0
 LOAD_CORE = 1
@@ -37,28 +38,30 @@ class Kind:
     name: str
     chunk_size: int
     """Bytes a chunk that it announces; its players get it, and an encoder like ffmpeg copies it."""
-    command: Callable[[int, Path, int], list[str]]
-    """Makes the command line from port, a directory of its own, and the limit of open files."""
+    command: Callable[[Place], list[str]]
+    """Makes the command line."""
     version: Callable[[], str]
+    output: str = ""
+    """What players of it ask for over HTTP, behind the stream's name: ".flv"; empty for RTMP."""
 
 
 class Server:
     """A running server."""
 
-    def __init__(self, kind: Kind, process: subprocess.Popen[bytes], port: int, directory: Path) -> None:
+    def __init__(self, kind: Kind, process: subprocess.Popen[bytes], place: Place) -> None:
         """
         Hold what is needed to measure it.
 
         Args:
             kind: which one it is.
             process: its first process.
-            port: where it listens, on 127.0.0.1.
-            directory: holds its data and logs; removed with it.
+            place: where it listens; the directory holds its data and logs, and is removed with it.
         """
         self.kind = kind
         self.process = process
-        self.port = port
-        self.directory = directory
+        self.port = place.port
+        self.http_port = place.http_port
+        self.directory = place.directory
 
     @property
     def address(self) -> tuple[str, int]:
@@ -134,11 +137,11 @@ def running(kind: Kind) -> Iterator[Server]:
     files = procfs.raise_open_file_limit()
     with tempfile.TemporaryDirectory(prefix=f"bench-{kind.name}-") as name:
         directory = Path(name)
-        port = _free_port()
-        command = kind.command(port, directory, files)
+        place = Place(_free_port(), _free_port(), directory, files)
+        command = kind.command(place)
         with (directory / "output.log").open("wb") as log, on_core(SERVER_CORE):
             process = subprocess.Popen(command, cwd=_ROOT, stdin=subprocess.DEVNULL, stdout=log, stderr=log)
-        server = Server(kind, process, port, directory)
+        server = Server(kind, process, place)
         try:
             _wait_until_it_answers(server)
             yield server
@@ -205,18 +208,18 @@ def stop(process: subprocess.Popen[bytes]) -> None:
         process.wait()
 
 
-def rtmpd_command(port: int, directory: Path, _files: int) -> list[str]:
+def rtmpd_command(place: Place) -> list[str]:
     """
     Make the command line of rtmpd with its defaults.
 
     Args:
-        port: where RTMP is accepted.
-        directory: holds its data.
+        place: of the measurement.
 
     Returns:
         The command line; options may follow.
     """
-    return [sys.executable, "-m", "rtmpd", "serve", "--rtmp", f"{HOST}:{port}", "--data", str(directory / "data")]
+    listening = ["--rtmp", f"{HOST}:{place.port}", "--http", f"{HOST}:{place.http_port}"]
+    return [sys.executable, "-m", "rtmpd", "serve", *listening, "--data", str(place.directory / "data")]
 
 
 def recording_kind(formats: Sequence[str]) -> Kind:
@@ -232,10 +235,10 @@ def recording_kind(formats: Sequence[str]) -> Kind:
     names = ", ".join(f'"{name}"' for name in formats)
     config = f'[apps.live]\nrecord = "auto"\nresume_s = 0\nrecord_formats = [{names}]\ngrace_s = 0\n'
 
-    def command(port: int, directory: Path, files: int) -> list[str]:
-        path = directory / "rtmpd.toml"
+    def command(place: Place) -> list[str]:
+        path = place.directory / "rtmpd.toml"
         path.write_text(config)
-        return [*rtmpd_command(port, directory, files), "--config", str(path)]
+        return [*rtmpd_command(place), "--config", str(path)]
 
     return replace(RTMPD, command=command)
 
@@ -263,4 +266,16 @@ def commit() -> str:
 
 RTMPD = Kind("rtmpd", 65_536, rtmpd_command, _rtmpd_version)
 NGINX = Kind("nginx-rtmp", nginx.CHUNK_SIZE, nginx.command, nginx.version)
+WATCHED = (
+    Kind(
+        "Node-Media-Server .flv",
+        node_media_server.CHUNK_SIZE,
+        node_media_server.command,
+        node_media_server.version,
+        ".flv",
+    ),
+    replace(RTMPD, name="rtmpd .flv", output=".flv"),
+    replace(RTMPD, name="rtmpd .mp4", output=".mp4"),
+)
+"""Who is compared over HTTP."""
 KINDS = {"rtmpd": (RTMPD,), "nginx": (NGINX,), "both": (NGINX, RTMPD)}
