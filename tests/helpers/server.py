@@ -129,6 +129,10 @@ class Server(Program):
         """Make its URL over TLS."""
         return f"rtmps://127.0.0.1:{self._tls_port}/{path}"
 
+    def http_url(self, path: str, scheme: str = "http") -> str:
+        """Make the URL of what is served over HTTP, `live/name.flv`."""
+        return f"{scheme}://127.0.0.1:{self.http_address[1]}/{path}"
+
     def recordings(self, stream: str = "") -> list[Path]:
         """The files recorded so far, of all streams or of one (`live/name`), in the order of their names."""
         return sorted(path for path in (self.data / "recordings" / stream).rglob("*") if path.is_file())

@@ -79,7 +79,7 @@ function recovering(hls, video, url, note) {
 }
 
 // How old each picture of bench.camera is when it is shown: its upper rows are 32 fields, black or white.
-function age(video, ages) {
+function age(video, state) {
   const canvas = new OffscreenCanvas(320, 180);
   const context = canvas.getContext("2d", {willReadFrequently: true});
   const look = () => {
@@ -88,7 +88,8 @@ function age(video, ages) {
     const row = context.getImageData(0, 12, 320, 1).data;
     let taken = 0;
     for (let bit = 0; bit < 32; bit += 1) taken = taken * 2 + (row[(bit * 10 + 5) * 4 + 1] > 127 ? 1 : 0);
-    ages.push((now - taken) % 2 ** 32);
+    state.ages.push((now - taken) % 2 ** 32);
+    state.taken = now - state.ages.at(-1);
     video.requestVideoFrameCallback(look);
   };
   video.requestVideoFrameCallback(look);
@@ -101,8 +102,8 @@ function watch(name, kind, url, codecs) {
   video.crossOrigin = "anonymous";
   video.width = 320;
   document.body.append(video);
-  const state = watched[name] = {video, notes: [], at: 0, movedAt: 0, stall: 0, began: false, pictures: new Set(), waits: 0, ages: []};
-  age(video, state.ages);
+  const state = watched[name] = {video, notes: [], at: 0, movedAt: 0, stall: 0, began: false, pictures: new Set(), waits: 0, ages: [], taken: 0};
+  age(video, state);
   const note = (text) => state.notes.push(String(text));
   video.addEventListener("error", () => note(`error ${video.error && video.error.message}`));
   video.addEventListener("waiting", () => { if (state.began) state.waits += 1; });
@@ -150,7 +151,7 @@ function settle() {
 }
 
 function report() {
-  return Object.fromEntries(Object.entries(watched).map(([name, {video, notes, stall, waits, pictures, ages, from, movedAt, began}]) => [name, {
+  return Object.fromEntries(Object.entries(watched).map(([name, {video, notes, stall, waits, pictures, ages, taken, from, movedAt, began}]) => [name, {
     position_s: video.currentTime,
     advanced_s: video.currentTime - (from || 0),
     stall_ms: Math.max(stall, began ? performance.now() - movedAt : 0),
@@ -160,6 +161,7 @@ function report() {
     width: video.videoWidth,
     height: video.videoHeight,
     ages_ms: ages,
+    taken_ms: taken,
     notes: notes.slice(-20),
   }]));
 }
@@ -184,6 +186,8 @@ class Seen(NamedTuple):
     height: int
     ages_ms: list[float]
     """Of each picture since `settle`, where bench.camera took it: from then until it was shown."""
+    taken_ms: float
+    """When the picture that is shown was taken, unix ms; 0 before the first."""
     notes: list[str]
     """Errors and ends that the player told of."""
 
@@ -292,6 +296,10 @@ class Watcher:
     def seen(self) -> dict[str, Seen]:
         """Say what each player has done since it was settled, by name."""
         return {name: Seen(**figures) for name, figures in self._browser.evaluate("report()").items()}
+
+    def now_ms(self) -> int:
+        """The browser's time of day, unix ms."""
+        return self._browser.evaluate("Date.now()")
 
     def can_play(self, content_type: str) -> bool:
         """Whether the browser's own player says that it may play a type."""

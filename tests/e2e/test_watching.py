@@ -1,0 +1,182 @@
+"""Every live output over HTTP is played: by ffmpeg, and by players in a real browser on a page of another origin."""
+
+from __future__ import annotations
+
+import signal
+import socket
+import sys
+import threading
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
+from itertools import pairwise
+from pathlib import Path
+
+import pytest
+
+from tests.helpers.browser import Browser
+from tests.helpers.processes import Program, wait_until
+from tests.helpers.server import Server
+from tests.helpers.watching import Seen, Site, Watcher, install
+
+pytestmark = pytest.mark.e2e
+
+CODECS = "avc1.42c00d,mp4a.40.2"
+"""Of bench.camera."""
+PLAYERS = {
+    "FLV": ("flv", "http", ".flv"),
+    "FLV over WebSocket": ("flv", "ws", ".flv"),
+    "MP4 by Media Source Extensions": ("mse", "http", ".mp4"),
+    "MP4 by the browser": ("url", "http", ".mp4"),
+    "HLS by hls.js": ("hls", "http", ".m3u8"),
+    "low-latency HLS by hls.js": ("llhls", "http", ".m3u8"),
+    "HLS by the browser": ("url", "http", ".m3u8"),
+}
+STALL_MS = 1000
+"""The machine's two cores encode one stream and decode seven at once here: what is shorter is theirs."""
+VIEWERS = 500
+QUICKLY_OVER = "[packaging]\nidle_s = 2\n\n[apps.live]\ngrace_s = 1\n"
+
+
+@pytest.fixture(scope="module")
+def packages(tmp_path_factory) -> Path:
+    """The players."""
+    return install(tmp_path_factory.mktemp("players"))
+
+
+@contextmanager
+def camera(server: Server, stream: str = "live/camera") -> Iterator[Program]:
+    """Publish for as long as the block lasts."""
+    count = len(server.found("publish started"))
+    with Program([sys.executable, "-m", "bench.camera", server.url(stream)]) as program:
+        server.wait_for("publish started", count=count + 1)
+        yield program
+
+
+@contextmanager
+def watching(tmp_path: Path, packages: Path) -> Iterator[Watcher]:
+    """Open the page."""
+    profile = tmp_path / "browser"
+    profile.mkdir()
+    with Site(packages) as site, Browser(profile) as browser:
+        yield Watcher(browser, site)
+
+
+def free_ports(count: int) -> list[int]:
+    """Ports that a server may have, and have again when it is restarted."""
+    sockets = [socket.create_server(("127.0.0.1", 0)) for _ in range(count)]
+    try:
+        return [each.getsockname()[1] for each in sockets]
+    finally:
+        for each in sockets:
+            each.close()
+
+
+@pytest.mark.peer("ffmpeg")
+@pytest.mark.parametrize("output", [".flv", ".mp4", ".m3u8"])
+def test_ffmpeg_plays_it_and_its_pictures_move_on(output, directory, prove):
+    seconds = 60 if prove else 4
+    with Server(directory) as server, camera(server):
+        command = ["ffmpeg", "-v", "error", "-i", server.http_url(f"live/camera{output}"), "-t", str(seconds)]
+        with Program([*command, "-map", "0:v", "-f", "framemd5", "-"]) as player:
+            assert player.wait(seconds + 40) == 0
+        rows = [line.split(",") for line in player.stdout if not line.startswith("#")]
+        steps = [int(after[2]) - int(before[2]) for before, after in pairwise(rows)]
+
+    assert not player.stderr
+    assert len(rows) >= seconds * 29
+    assert len({row[5] for row in rows}) == len(rows)
+    assert min(steps) > 0
+
+
+@pytest.mark.peer("chromium", "npm")
+@pytest.mark.timeout(300)
+def test_a_browser_plays_every_output_without_a_stall(directory, tmp_path, packages, prove):
+    seconds = 60 if prove else 8
+    with Server(directory) as server, camera(server), watching(tmp_path, packages) as watcher:
+        for name, (how, scheme, suffix) in PLAYERS.items():
+            watcher.watch(name, how, server.http_url(f"live/camera{suffix}", scheme), CODECS)
+        wait_until(lambda: all(seen.pictures > 4 for seen in watcher.seen().values()), "the first pictures of each", 40)
+        watcher.settle()
+        threading.Event().wait(seconds)  # what is shown is how they play on for that long
+        seen = watcher.seen()
+
+    short = {
+        name: each._replace(ages_ms=each.ages_ms[-3:])
+        for name, each in seen.items()
+        if not (each.advanced_s > seconds - 2 and each.stall_ms < STALL_MS and each.pictures > seconds)
+    }
+    assert not short
+
+
+@pytest.mark.peer("chromium", "npm")
+@pytest.mark.timeout(600)
+def test_hls_goes_on_by_itself_over_publishers_that_come_back_and_a_restart(directory, tmp_path, packages, prove):
+    rtmp, http = free_ports(2)
+    listen = ["--rtmp", f"127.0.0.1:{rtmp}", "--http", f"127.0.0.1:{http}"]
+    players = {"hls": "hls", "llhls": "llhls"}
+    with watching(tmp_path, packages) as watcher:
+        with Server(directory, arguments=listen) as server:
+            with camera(server):
+                for name, how in players.items():
+                    watcher.watch(name, how, server.http_url("live/camera.m3u8"))
+                wait_for_fresh(watcher, players)
+            for _ in range(9 if prove else 2):
+                with camera(server):
+                    wait_for_fresh(watcher, players)
+        with Server(directory, arguments=listen) as server, camera(server):
+            wait_for_fresh(watcher, players)
+
+
+def wait_for_fresh(watcher: Watcher, names: Iterable[str]) -> None:
+    """Wait until each shows pictures that were taken after now."""
+    watcher.settle()
+    began = watcher.now_ms()
+
+    def is_fresh(seen: Seen) -> bool:
+        return seen.taken_ms > began
+
+    wait_until(lambda: all(is_fresh(watcher.seen()[name]) for name in names), f"new pictures: {watcher.seen()}", 60)
+
+
+FROZEN = """
+import socket, sys, time
+port, count = int(sys.argv[1]), int(sys.argv[2])
+paths = sys.argv[3:]
+held = []
+for number in range(count):
+    connection = socket.create_connection(("127.0.0.1", port))
+    path = paths[number % len(paths)]
+    upgrade = "Upgrade: websocket\\r\\nConnection: Upgrade\\r\\nSec-WebSocket-Version: 13\\r\\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\\r\\n"
+    head = f"GET {path.removeprefix('ws:')} HTTP/1.1\\r\\nHost: 127.0.0.1\\r\\n{upgrade if path.startswith('ws:') else ''}\\r\\n"
+    connection.sendall(head.encode())
+    assert connection.recv(12) in (b"HTTP/1.1 200", b"HTTP/1.1 101"), path
+    held.append(connection)
+print("holding", flush=True)
+time.sleep(600)
+"""
+
+
+def settled(look: Callable[[], int], most: int, what: str) -> None:
+    """Wait until a count is no higher than it was."""
+    wait_until(lambda: look() <= most, what, 60)
+
+
+@pytest.mark.timeout(300)
+def test_viewers_that_freeze_and_are_killed_leave_nothing_behind(directory):
+    outputs = ["/live/camera.flv", "/live/camera.mp4", "/live/camera.m3u8", "ws:/live/camera.flv"]
+    with Server(directory, QUICKLY_OVER) as server, camera(server):
+        files, children = server.open_files(), len(server.children())
+        with Program([sys.executable, "-c", FROZEN, str(server.http_address[1]), str(VIEWERS), *outputs]) as viewers:
+            viewers.wait_for_line("holding", 60)
+            viewers.signal(signal.SIGSTOP)
+            wait_until(lambda: server.api.get("streams/live/camera").body["players"] > VIEWERS // 2, "the players")
+            threading.Event().wait(3)  # their sockets fill up meanwhile
+            viewers.kill()
+        settled(lambda: server.api.get("streams/live/camera").body["players"], 0, "players to be gone")
+        settled(lambda: len(server.api.get("clients").body["clients"]), 1, "clients to be gone, but for the publisher")
+        settled(
+            lambda: len(server.found("packaging started")) - len(server.found("packaging ended")), 0, "packaging to end"
+        )
+        # The packager itself stays for who comes next: its process, its control connection and its pidfd.
+        settled(lambda: len(server.children()), children + 1, "no more processes")
+        settled(server.open_files, files + 4, "descriptors to be closed")
