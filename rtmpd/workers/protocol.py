@@ -17,7 +17,7 @@ import os
 import socket
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
-from typing import Any, Literal, TypeAlias, TypedDict
+from typing import Any, Literal, TypeAlias, TypedDict, get_args
 
 from rtmpd.errors import UsageError
 
@@ -125,6 +125,14 @@ class Job:
 
 
 @dataclass(frozen=True, slots=True)
+class Package:
+    """To a packager, with one descriptor: package what comes from this feed, and send it back on it (`fragment_feed`)."""
+
+    packaging_id: int
+    part_ms: int
+
+
+@dataclass(frozen=True, slots=True)
 class Ready:
     """From the worker: it has started."""
 
@@ -198,21 +206,27 @@ class JobDone:
 
 
 @dataclass(frozen=True, slots=True)
+class Packaged:
+    """From a packager: the feed has ended and everything was sent back; the descriptor is closed next."""
+
+    packaging_id: int
+
+
+@dataclass(frozen=True, slots=True)
 class Health:
     """From the worker, every few seconds: how it is."""
 
     resident_bytes: int
     queued_bytes: int
-    """Of all recordings: what the disks have not taken yet."""
+    """Of all recordings: what the disks have not taken yet; of all packagings: what the server has not taken."""
 
 
-Packet: TypeAlias = Start | MayOpen | Job | Ready | Opened | Written | Closed | Failed | Ended | JobDone | Health
+Packet: TypeAlias = (
+    Start | MayOpen | Job | Package | Ready | Opened | Written | Closed | Failed | Ended | JobDone | Packaged | Health
+)
 OfRecording: TypeAlias = Opened | Written | Closed | Failed | Ended
 """What a worker says of one feed."""
-_KINDS: dict[str, type[Packet]] = {
-    kind.__name__: kind
-    for kind in (Start, MayOpen, Job, Ready, Opened, Written, Closed, Failed, Ended, JobDone, Health)
-}
+_KINDS: dict[str, type[Packet]] = {kind.__name__: kind for kind in get_args(Packet)}
 
 
 def socketpair() -> tuple[socket.socket, socket.socket]:

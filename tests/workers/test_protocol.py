@@ -29,6 +29,8 @@ PACKETS = [
     ),
     protocol.MayOpen("id", 1, "hls", protocol.Grant("f3", "/z", resume=True)),
     protocol.Job(7, "repair", "flv", "/data/x.flv"),
+    protocol.Package(5, 200),
+    protocol.Packaged(5),
     protocol.Ready(),
     protocol.Opened("id", 1, "flv", "f1"),
     protocol.Written("id", 1, 2**40, 5),
