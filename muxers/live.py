@@ -124,8 +124,10 @@ class LivePackager:
         if flags & NOT_A_FRAME or not samples:
             return
         time_ms, breaks = self._clock.place(tag.type_id, tag.timestamp_ms)
-        if breaks and self._run is not None:
-            self._end_run(records)
+        if breaks:
+            self._unusable.clear()  # it may be another encoder
+            if self._run is not None:
+                self._end_run(records)
         for sample in samples:
             if not sample.track.track_id:
                 self._take_sample(sample._replace(dts_ms=time_ms), records)

@@ -150,7 +150,8 @@ class LiveRun:
         lane.append(sample, payload)
         parts = self._cut_at_lead(sample) if lane is self._lead else self._cut_stalled(sample.dts_ms)
         if self._held_frames >= MOST_FRAMES or self._held_bytes >= MOST_BYTES:
-            parts += self._cut(max(sample.dts_ms, self._start_ms + 1), len(self._lead.waiting) - 1)
+            counts = {each: max(len(each.waiting) - 1, 0) for each in (self._lead, *self._others)}
+            parts += self._write(max(sample.dts_ms, self._start_ms + 1), counts)
         return parts
 
     def finish(self) -> list[Part]:

@@ -329,6 +329,17 @@ def test_a_header_that_ffmpeg_makes_nothing_of_costs_its_track():
     assert set(numbers_in(second)) == {"video", "audio"}
 
 
+def test_a_track_that_nothing_could_be_made_of_has_another_chance_behind_a_break():
+    source = tags_of(footage(None, "ac3"))
+    bad = [FlvTag(AUDIO, time, b"\x91ac-3no frame") for time in range(0, 2_000, 32)]
+
+    refusal, *records = package([*bad, *shifted(source, 60_000)])
+
+    assert isinstance(refusal, Refusal)
+    (run,) = runs_of(records)
+    assert_same_media(from_zero(media_of(run)), from_zero(tracks_of(footage(None, "ac3"))))
+
+
 def test_a_configuration_that_changes_with_every_frame_makes_no_more_outputs_than_are_allowed():
     feed = started()
     for number in range(200):
