@@ -11,23 +11,21 @@ from __future__ import annotations
 
 import argparse
 import contextlib
-import gc
 import os
 import selectors
-import signal
 import socket
 import sys
 import threading
 import traceback
 from collections import deque
 from collections.abc import Callable
-from pathlib import Path
 from queue import SimpleQueue
 from time import monotonic
 
 from rtmpd.workers import protocol
 from rtmpd.workers.feed_queue import Budget, FeedQueue
 from rtmpd.workers.jobs import JobRunner
+from rtmpd.workers.process_start import begin, resident_bytes
 from rtmpd.workers.writer import RecordingWriter
 
 READ_BYTES = 256 * 1024
@@ -38,7 +36,6 @@ thread is woken once for all of them. It is lost when everything is killed, with
 takes."""
 STEPS = 16
 """Parts of a round in which the feeds have their turns: writers that wake together only wait for each other."""
-_GC_THRESHOLDS = (50_000, 20, 50)
 _SWITCH_INTERVAL_S = 0.1
 """Each thread that waits for the interpreter's lock wakes so often to ask for it: a hundred writers that were given work
 at once did so 10,000 times a second with the default of 5 ms. Nothing here holds the lock for long."""
@@ -220,7 +217,7 @@ class Worker:
     def _report_health(self) -> None:
         if monotonic() >= self._health_at:
             self._health_at = monotonic() + HEALTH_INTERVAL_S
-            self._report(protocol.Health(_resident_bytes(), self._budget.used_bytes))
+            self._report(protocol.Health(resident_bytes(), self._budget.used_bytes))
 
     def _report(self, packet: protocol.Packet) -> bool:
         """Progress may be skipped when the server does not read; everything else waits for it."""
@@ -234,16 +231,8 @@ class Worker:
         return True
 
 
-def _resident_bytes() -> int:
-    pages = int(Path("/proc/self/statm").read_text(encoding="ascii").split()[1])
-    return pages * os.sysconf("SC_PAGE_SIZE")
-
-
 def main() -> None:
     """Run as a worker process."""
-    # As in the server: what a recording allocates is freed when it has been written, and the collector finds nothing.
-    gc.freeze()
-    gc.set_threshold(*_GC_THRESHOLDS)
     sys.setswitchinterval(_SWITCH_INTERVAL_S)
     parser = argparse.ArgumentParser(description="A media worker of rtmpd; the server starts it.")
     parser.add_argument("--control-fd", type=int, required=True)
@@ -251,15 +240,8 @@ def main() -> None:
     parser.add_argument("--memory-bytes", type=int, default=protocol.MEMORY_BYTES)
     parser.add_argument("--report-interval-s", type=float, default=protocol.REPORT_INTERVAL_S)
     arguments = parser.parse_args()
-    # Blocked since before the exec, see child.py.
-    kept_away = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
-    for number in kept_away:
-        signal.signal(number, signal.SIG_IGN)
-    signal.pthread_sigmask(signal.SIG_UNBLOCK, kept_away)
-    os.set_inheritable(arguments.control_fd, False)
-    control = socket.socket(fileno=arguments.control_fd)
     worker = Worker(
-        control,
+        begin(arguments.control_fd),
         queue_bytes=arguments.queue_bytes,
         memory_bytes=arguments.memory_bytes,
         report_interval_s=arguments.report_interval_s,
