@@ -203,7 +203,7 @@ def _bit_rate(entry: _Entry) -> str | None:
 
 
 def _urls(entry: _Entry) -> str:
-    return "\n".join(f"{_URL_TYPES.get(each['type'], each['type'])} {each['play_url']}" for each in entry["urls"])
+    return ", ".join(f"{_URL_TYPES.get(each['type'], each['type'])} {each['play_url']}" for each in entry["urls"])
 
 
 def _targets(entry: _Entry) -> str:

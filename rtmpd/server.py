@@ -37,7 +37,7 @@ from rtmpd.control.pulls import Pulls
 from rtmpd.control.relay_dialler import RelayDialler
 from rtmpd.control.resolver import Resolver
 from rtmpd.control.streams import Measures
-from rtmpd.control.urls import reachable
+from rtmpd.control.urls import Listening, reachable
 from rtmpd.errors import ConfigError, StartError, StoreError
 from rtmpd.live.log import Retention
 from rtmpd.live.registry import Registry
@@ -149,13 +149,14 @@ class Server:
             drainer = Drainer(services, self._policy.stop)
             bound = self._bind(stack)
             http = listen(*self._config.http.listen)
+            api = self._config.http.listen._replace(port=http[0].getsockname()[1])
             meter = Meter(services.registry, services.connections)
-            self._offices = await self._open(stack, services, directory, bound[0].address, http, meter, drainer)
+            listening = Listening(bound[0].address, api)
+            self._offices = await self._open(stack, services, directory, listening, http, meter, drainer)
             self._handle_signals(services.loop)
             # Not before everything else is ready: encoders that reconnect come at once, and their streams would be missed.
             opened = self._accept(stack, services, bound, descriptors)
             self._offices.pulls.open()
-            api = self._config.http.listen._replace(port=http[0].getsockname()[1])
             self._announce(services, opened, api, descriptors)
             showing = self._show(services, opened[0], api) if demo else None
             services.tasks.supervise(self._tick(services, meter, drainer), "tick")
@@ -195,7 +196,7 @@ class Server:
         stack: AsyncExitStack,
         services: Services,
         directory: Path,
-        rtmp: Address,
+        listening: Listening,
         http: list[socket.socket],
         meter: Meter,
         drainer: Drainer,
@@ -207,7 +208,7 @@ class Server:
         try:
             database = await Database.open(directory / _DATABASE_NAME)
             stack.push_async_callback(database.close)
-            callbacks = CallbacksOffice(config, database, services, rtmp, socket.gethostname())
+            callbacks = CallbacksOffice(config, database, services, listening, socket.gethostname())
             stack.push_async_callback(callbacks.close, _CALLBACKS_LEAVE_S)
             await callbacks.open()
             recording = RecordingOffice(
@@ -234,7 +235,7 @@ class Server:
                 recording.recorder,
                 callbacks.publications,
                 recordings,
-                rtmp,
+                listening,
                 Measures(portrait.tracks_of, meter.bits_per_s),
                 pulls,
                 wake=callbacks.delivery.wake,

@@ -53,7 +53,7 @@ def make_request(event_id: str, body: dict[str, Any], sender: Sender, now: float
         now: unix seconds.
 
     Returns:
-        Body and headers. Event 100 has a `video_url`, which is empty as long as recordings are not served by HTTP.
+        Body and headers. Event 100 has a `video_url`, under which the file is served.
     """
     expires = math.floor(now) + EXPIRES_S
     fields = {**body, "app": sender.host, "event_id": event_id, "t": expires}
@@ -101,7 +101,7 @@ def video_url(http_base: str, path: str) -> str:
     Make the URL of a recording.
 
     Args:
-        http_base: public, with or without a slash at its end; empty where recordings are not served.
+        http_base: public, with or without a slash at its end; empty where none is known.
         path: below the recordings directory.
 
     Returns:

@@ -9,13 +9,12 @@ from __future__ import annotations
 
 import asyncio
 
-from rtmpd.address import Address
 from rtmpd.config import Config
 from rtmpd.control.abnormal import Abnormal
 from rtmpd.control.callback_client import CallbackClient
 from rtmpd.control.delivery import CallbackDelivery, DeliverySettings
 from rtmpd.control.publications import Publications
-from rtmpd.control.urls import bases
+from rtmpd.control.urls import Listening, bases
 from rtmpd.net.services import Services
 from rtmpd.store.database import Database
 from rtmpd.store.publications import PublicationBook
@@ -24,7 +23,7 @@ from rtmpd.store.publications import PublicationBook
 class CallbacksOffice:
     """Everything that a server has for its callbacks."""
 
-    def __init__(self, config: Config, database: Database, services: Services, rtmp: Address, node: str) -> None:
+    def __init__(self, config: Config, database: Database, services: Services, listening: Listening, node: str) -> None:
         """
         Put it together; follow with `open`.
 
@@ -32,10 +31,10 @@ class CallbacksOffice:
             config: of the server.
             database: holds what is owed.
             services: whose streams and connections are told of.
-            rtmp: where plain RTMP is accepted, with the port that it really has.
+            listening: where clients are accepted, for URLs.
             node: the name of this server.
         """
-        self._rtmp = rtmp
+        self._listening = listening
         self._services = services
         self.publications = Publications(PublicationBook(database), services.log, node, services.loop.time)
         self._abnormal = Abnormal(services.registry, self.publications, services.log, services.loop.time)
@@ -89,7 +88,7 @@ class CallbacksOffice:
         await asyncio.gather(*self._running, return_exceptions=True)
 
     def _settings(self, config: Config) -> DeliverySettings:
-        section, reach = config.callbacks, bases(config.urls, self._rtmp)
+        section, reach = config.callbacks, bases(config.urls, self._listening)
         return DeliverySettings(
             urls=section.urls,
             key=section.key or "",

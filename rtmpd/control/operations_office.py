@@ -13,7 +13,6 @@ from collections.abc import Awaitable, Callable
 from pathlib import Path
 from typing import NamedTuple
 
-from rtmpd.address import Address
 from rtmpd.config import Config
 from rtmpd.control import models
 from rtmpd.control.callbacks import Callbacks
@@ -35,7 +34,7 @@ from rtmpd.control.relay_views import RelayDesk
 from rtmpd.control.relayed import RelayTools
 from rtmpd.control.relays import Relays
 from rtmpd.control.streams import Measures, Streams
-from rtmpd.control.urls import bases
+from rtmpd.control.urls import Listening, bases
 from rtmpd.errors import NotPossible, StartError
 from rtmpd.net.services import Services
 from rtmpd.session.limits import ClientLimits
@@ -56,8 +55,7 @@ class Around(NamedTuple):
     """Take what is told of relays."""
     recordings: Path
     """The directory that holds them, absolute."""
-    rtmp: Address
-    """Where plain RTMP is accepted, with the port that it really has."""
+    listening: Listening
     measures: Measures
     pulls: Pulls
     wake: Callable[[], None]
@@ -80,7 +78,7 @@ class OperationsOffice:
         services, recorder = around.services, around.recorder
         log = services.log
         self._around = around
-        self._reach = Reach(config.rooms, bases(config.urls, around.rtmp))
+        self._reach = Reach(config.rooms, bases(config.urls, around.listening))
         self._commits = Commits(around.database, log)
         recordings = PushRecordings(recorder, services.tasks, log)
         self._pushes = Pushes(self._commits, services.registry, recordings, config.apps, tasks=services.tasks, log=log)
@@ -133,7 +131,7 @@ class OperationsOffice:
         self._pushes.apps = config.apps
         self._relays.reload(config.apps)
         self._reach.rooms = config.rooms
-        self._reach.bases = bases(config.urls, self._around.rtmp)
+        self._reach.bases = bases(config.urls, self._around.listening)
 
     async def close(self, timeout_s: float) -> None:
         """

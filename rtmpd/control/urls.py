@@ -20,12 +20,19 @@ from rtmpd.control.rooms import Named
 _LOOPBACK_OF = {"": "127.0.0.1", "0.0.0.0": "127.0.0.1", "::": "::1"}  # noqa: S104 - looked up, not listened on
 
 
+class Listening(NamedTuple):
+    """Where this server accepts clients, with the ports that it really has."""
+
+    rtmp: Address
+    """Plain RTMP."""
+    http: Address
+
+
 class Bases(NamedTuple):
     """What public URLs begin with, without a slash at their ends."""
 
     rtmp: str
     http: str
-    """Empty where recordings are not served to others."""
 
     @property
     def host(self) -> str:
@@ -40,7 +47,14 @@ class _Output(NamedTuple):
     suffix: str
 
 
-_OUTPUTS: Mapping[int, _Output] = MappingProxyType({words.RTMP: _Output("rtmp", "")})
+_OUTPUTS: Mapping[int, _Output] = MappingProxyType(
+    {
+        words.HLS: _Output("http", ".m3u8"),
+        words.FLV: _Output("http", ".flv"),
+        words.RTMP: _Output("rtmp", ""),
+        words.FMP4: _Output("http", ".mp4"),
+    }
+)
 """By type number: what this server serves."""
 _TITLES = {words.HLS: "HLS", words.FLV: "HTTP-FLV", words.RAW: "RAW", words.RTMP: "RTMP", words.FMP4: "live fMP4"}
 
@@ -63,15 +77,16 @@ def reachable(address: Address) -> Address:
     return address._replace(host=_LOOPBACK_OF.get(address.host, address.host))
 
 
-def bases(urls: UrlsConfig, rtmp: Address) -> Bases:
+def bases(urls: UrlsConfig, listening: Listening) -> Bases:
     """
     Find out what public URLs begin with.
 
     Args:
         urls: as configured.
-        rtmp: where plain RTMP is accepted, with the port that it really has.
+        listening: what they begin with where that says nothing.
     """
-    return Bases((urls.rtmp or f"rtmp://{reachable(rtmp)}").rstrip("/"), (urls.http or "").rstrip("/"))
+    rtmp = urls.rtmp or f"rtmp://{reachable(listening.rtmp)}"
+    return Bases(rtmp.rstrip("/"), (urls.http or f"http://{reachable(listening.http)}").rstrip("/"))
 
 
 def watched(bases: Bases, stream: Named, outputs: frozenset[int] | None = None) -> Watched:

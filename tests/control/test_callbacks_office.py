@@ -9,6 +9,7 @@ import pytest
 from rtmpd.address import Address
 from rtmpd.config_file import validate
 from rtmpd.control.callbacks_office import CallbacksOffice
+from rtmpd.control.urls import Listening
 from rtmpd.store.database import Database
 from rtmpd.store.outbox import Outbox
 from tests.helpers.callback_server import KEY, CallbackServer
@@ -30,7 +31,9 @@ def config(*urls):
 async def running(path, settings):
     database = await Database.open(path)
     async with Rig() as rig:
-        office = CallbacksOffice(settings, database, rig.services, Address("127.0.0.1", 1935), "here")
+        office = CallbacksOffice(
+            settings, database, rig.services, Listening(Address("127.0.0.1", 1935), Address("127.0.0.1", 8080)), "here"
+        )
         await office.open()
         rig.office, rig.outbox = office, Outbox(database)
         try:

@@ -16,6 +16,8 @@ from rtmpd.control.operations_office import Around, OperationsOffice
 from rtmpd.control.publications import Publications
 from rtmpd.control.pulls import Pulls
 from rtmpd.control.streams import Measures
+from rtmpd.control.urls import Listening
+from rtmpd.control.words import RTMP
 from rtmpd.errors import NotPossible, StartError
 from rtmpd.live.terms import Terms
 from rtmpd.store.database import Database
@@ -39,7 +41,7 @@ class Server:
             recorder=self.recorder,
             publications=Publications(PublicationBook(database), rig.services.log, "n", rig.loop.time),
             recordings=directory / "recordings",
-            rtmp=Address("", 1935),
+            listening=Listening(Address("", 1935), Address("127.0.0.1", 8080)),
             measures=Measures(lambda _stream: (), lambda _number: 0),
             pulls=Pulls(validate(config), rig.services, None),
             wake=lambda: None,
@@ -64,6 +66,10 @@ async def serving(directory, config=None):
 
 
 START = models.PushStart(stream="live/s", channel_name="n")
+
+
+def rtmp_url(push):
+    return next(each.play_url for each in push.urls if each.type == RTMP)
 
 
 async def test_a_player_of_a_private_stream_waits_for_its_push_and_hears_of_its_end(tmp_path):
@@ -104,7 +110,7 @@ async def test_the_recorder_hears_of_a_stream_before_its_push_does(tmp_path):
 async def test_what_is_reloaded_holds_from_then_on(tmp_path):
     async with serving(tmp_path) as server:
         await server.rig.publisher()
-        assert (await server.operations.start_push(START)).urls[0].play_url == "rtmp://127.0.0.1:1935/live/s"
+        assert rtmp_url(await server.operations.start_push(START)) == "rtmp://127.0.0.1:1935/live/s"
 
         config = {
             "urls": {"rtmp": "rtmp://live.example.com"},
@@ -112,7 +118,7 @@ async def test_what_is_reloaded_holds_from_then_on(tmp_path):
             "apps": {"live": {"push_kept_s": 0}},
         }
         server.office.reload(validate(config))
-        assert (await server.operations.start_push(START)).urls[0].play_url == "rtmp://live.example.com/live/s"
+        assert rtmp_url(await server.operations.start_push(START)) == "rtmp://live.example.com/live/s"
         in_a_room = models.PushStart(stream=models.Room(room="1", user="2"), channel_name="n")
         with pytest.raises(NotPossible, match="nobody publishes live/7_"):
             await server.operations.start_push(in_a_room)

@@ -16,7 +16,15 @@ from rtmpd.control.urls import Bases
 from rtmpd.errors import NotPossible
 from tests.helpers.pushes import PushRig
 
-URL = {"type": 5, "play_url": "rtmp://live.example.com/live/s", "rate_type": 0}
+URLS = [
+    {"type": kind, "play_url": url, "rate_type": 0}
+    for kind, url in (
+        (1, "http://live.example.com/live/s.m3u8"),
+        (2, "http://live.example.com/live/s.flv"),
+        (5, "rtmp://live.example.com/live/s"),
+        (7, "http://live.example.com/live/s.mp4"),
+    )
+]
 
 
 class NoStates:
@@ -29,7 +37,9 @@ class NoStates:
 @pytest.fixture
 async def rig(tmp_path):
     rig = await PushRig.open(tmp_path)
-    rig.reach = Reach(RoomsConfig(bizid="8888", app="live"), Bases("rtmp://live.example.com", ""))
+    rig.reach = Reach(
+        RoomsConfig(bizid="8888", app="live"), Bases("rtmp://live.example.com", "http://live.example.com")
+    )
     rig.desk = PushDesk(rig.pushes, rig.reach, NoStates())
     yield rig
     await rig.close()
@@ -53,7 +63,7 @@ async def test_a_push_from_its_start_to_its_stop(rig, mode):
         "channel_id": channel_id,
         "state": "on",
         "already": False,
-        "urls": [URL],
+        "urls": URLS,
         "record_task_id": None,
         "targets": [],
         "notes": [],
@@ -70,7 +80,7 @@ async def test_a_push_from_its_start_to_its_stop(rig, mode):
             "waiting_since": None,
             "record_id": None,
             "record_task_id": None,
-            "urls": [URL],
+            "urls": URLS,
             "targets": [],
         }
     ]
@@ -100,11 +110,11 @@ async def test_a_stop_says_what_it_did_not_end(rig):
 @pytest.mark.parametrize(
     ("encode_type", "types", "notes"),
     [
-        (None, [5], []),
+        (None, [1, 2, 5, 7], []),
         ("rtmp", [5], []),
         (5, [5], []),
-        ("HLS_AND_RTMP", [5], ["HLS is not served by this server"]),
-        (1, [], ["HLS is not served by this server"]),
+        ("HLS_AND_RTMP", [1, 5], []),
+        (4, [], ["RAW is not served by this server"]),
     ],
 )
 async def test_urls_are_those_that_are_wanted_and_served(rig, encode_type, types, notes):
@@ -143,7 +153,7 @@ async def test_a_stream_can_be_named_by_its_room(rig):
     room = {"room": "1", "user": "2"}
     started = await rig.desk.start(request(stream=room))
 
-    assert [url.play_url for url in started.urls] == [f"rtmp://live.example.com/live/{code}"]
+    assert f"rtmp://live.example.com/live/{code}" in [url.play_url for url in started.urls]
     with pytest.raises(NotPossible, match="nobody publishes live/8888_"):
         await rig.desk.start(request(stream=room | {"kind": "aux"}))
 
@@ -175,6 +185,6 @@ async def test_targets_are_added_once_and_taken_once(rig):
 async def test_what_is_reloaded_shows_in_urls(rig):
     rig.publish()
     await rig.desk.start(request())
-    rig.reach.bases = Bases("rtmps://other.example.com", "")
+    rig.reach.bases = Bases("rtmps://other.example.com", "https://other.example.com")
 
-    assert [each.urls[0].play_url for each in rig.desk.list().pushes] == ["rtmps://other.example.com/live/s"]
+    assert [each.urls[2].play_url for each in rig.desk.list().pushes] == ["rtmps://other.example.com/live/s"]

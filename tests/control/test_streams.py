@@ -40,7 +40,7 @@ async def rig(tmp_path):
         services,
         rig.recorder,
         rig.pushes,
-        Reach(RoomsConfig(), Bases("rtmp://live.example.com", "")),
+        Reach(RoomsConfig(), Bases("rtmp://live.example.com", "http://live.example.com")),
         Measures(lambda _stream: (TRACK,), lambda number: 1000 * number),
         clock=lambda: rig.now,
     )
@@ -75,7 +75,12 @@ async def test_a_stream_is_shown_with_all_that_belongs_to_it(rig):
         "players": 1,
         "recordings": 1,
         "channel_id": begun.kept.push.channel_id,
-        "urls": [{"type": 5, "play_url": "rtmp://live.example.com/live/s", "rate_type": 0}],
+        "urls": [
+            {"type": 1, "play_url": "http://live.example.com/live/s.m3u8", "rate_type": 0},
+            {"type": 2, "play_url": "http://live.example.com/live/s.flv", "rate_type": 0},
+            {"type": 5, "play_url": "rtmp://live.example.com/live/s", "rate_type": 0},
+            {"type": 7, "play_url": "http://live.example.com/live/s.mp4", "rate_type": 0},
+        ],
     }
 
 

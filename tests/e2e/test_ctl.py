@@ -74,8 +74,15 @@ def test_streams_and_clients_are_listed(said, server):
     assert [row[:2] for row in rows] == [[LIVE, "live"], [PRIVATE, "live (private)"]]
     assert rows[0][4].startswith("H.264 ")
     shown = dict(said(f"streams {LIVE}"))
-    assert (shown["STREAM"], shown["URLS"]) == (LIVE, f"RTMP {server.url(LIVE)}")
-    assert said(f"streams {LIVE}", as_json=True)["urls"][0]["play_url"] == server.url(LIVE)
+    assert shown["STREAM"] == LIVE
+    assert shown["URLS"].split(", ") == [
+        f"HLS {server.http_url(LIVE)}.m3u8",
+        f"FLV {server.http_url(LIVE)}.flv",
+        f"RTMP {server.url(LIVE)}",
+        f"fMP4 {server.http_url(LIVE)}.mp4",
+    ]
+    urls = said(f"streams {LIVE}", as_json=True)["urls"]
+    assert [each["play_url"] for each in urls if each["type"] == 5] == [server.url(LIVE)]
 
     titles, *rows = said("clients")
     assert titles == ["CLIENT", "ADDRESS", "ROLE", "STREAM", "SINCE", "IN", "OUT", "LAG", "SKIPPED"]
