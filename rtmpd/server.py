@@ -34,6 +34,7 @@ from rtmpd.control.models import Reloaded
 from rtmpd.control.operations_office import Around, OperationsOffice
 from rtmpd.control.policy import ConfiguredPolicy
 from rtmpd.control.pulls import Pulls
+from rtmpd.control.recorded import RecordedFiles
 from rtmpd.control.relay_dialler import RelayDialler
 from rtmpd.control.resolver import Resolver
 from rtmpd.control.streams import Measures
@@ -51,6 +52,10 @@ from rtmpd.net.tasks import Tasks
 from rtmpd.session.limits import Limits
 from rtmpd.start import load_certificate, lock, raise_descriptor_limit
 from rtmpd.store.database import Database
+from rtmpd.store.recordings import RecordingIndex
+from rtmpd.web.guard import Guard
+from rtmpd.web.media import Media
+from rtmpd.web.recordings import Recordings
 from rtmpd.web.site import Site
 from rtmpd.workers.recording_office import RecordingOffice
 
@@ -245,7 +250,11 @@ class Server:
         )
         stack.push_async_callback(operations.close, _PUSHES_CLOSE_S)
         await operations.open()
-        site = Site(operations.operations, config, self._log, http)
+        guard = Guard(config)
+        media = Media(guard, services.policy, config)
+        recorded = Recordings(media, RecordedFiles(RecordingIndex(database)), recordings)
+        stack.callback(recorded.close)
+        site = Site(operations.operations, config, self._log, http, guard=guard, outputs=[recorded])
         stack.push_async_callback(site.close)
         await site.start()
         return _Offices(callbacks, recording, operations, site, pulls)

@@ -74,6 +74,11 @@ def find(connection: sqlite3.Connection, file_id: str) -> Entry | None:
     return next(iter(_entries(connection, "SELECT * FROM files WHERE file_id = :file_id", {"file_id": file_id})), None)
 
 
+def find_path(connection: sqlite3.Connection, path: str) -> Entry | None:
+    """Find the file of a path, relative to the recordings directory, in any state."""
+    return next(iter(_entries(connection, "SELECT * FROM files WHERE path = :path", {"path": path})), None)
+
+
 def find_task(connection: sqlite3.Connection, task_id: str) -> Task | None:
     """Find the recording of a request, and what it wrote."""
     row = connection.execute("SELECT * FROM recordings WHERE task_id = ? ORDER BY rowid DESC", (task_id,)).fetchone()

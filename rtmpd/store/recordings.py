@@ -248,6 +248,10 @@ class RecordingIndex:
         """Find a file in any state; None if there is none of that id."""
         return self._submit(lambda connection: listing.find(connection, file_id))
 
+    def find_path(self, path: str) -> asyncio.Future[Entry | None]:
+        """Find the file of a path, relative to the recordings directory, in any state; None if there is none."""
+        return self._submit(lambda connection: listing.find_path(connection, path))
+
     def list(self, query: Query) -> asyncio.Future[tuple[Entry, ...]]:
         """List files, those that were reserved last first."""
         return self._submit(lambda connection: listing.select(connection, query))

@@ -62,6 +62,15 @@ class Media:
         """
         self._origins = config.http.media_origins
 
+    def has_token(self, request: web.Request) -> bool:
+        """
+        Say whether somebody may have everything, as `Guard.has_token` does.
+
+        Args:
+            request: of either surface.
+        """
+        return self._guard.has_token(request)
+
     async def admit(self, request: web.Request, stream: Named, client: int) -> PlayGrant:
         """
         Decide whether somebody may have a stream, or what was recorded of it.
@@ -79,7 +88,8 @@ class Media:
         """
         if self._guard.has_token(request):
             return PlayGrant(stream.app, stream.name)
-        asked = PlayRequested(1, stream.app, stream.name, request.query_string)
+        # As it was sent: who reads it decodes it, and twice would make another key of one with a percent sign or a plus.
+        asked = PlayRequested(1, stream.app, stream.name, request.rel_url.raw_query_string)
         try:
             return await self._policy.admit_player(asked, request.remote or "", client)
         except Refused as refused:

@@ -55,3 +55,10 @@ async def test_a_file_is_found_in_any_state(filled):
     assert (await filled.find("f6")).file.state == "removing"
     assert (await filled.find("f5")).recording.stream == "one"
     assert await filled.find("f7") is None
+
+
+async def test_a_file_is_found_by_its_path_in_any_state(filled):
+    for file_id in ("f0", "f5", "f6"):
+        entry = await filled.find_path(f"live/demo/{file_id}.flv")
+        assert (entry, entry.file.file_id) == (await filled.find(file_id), file_id)
+    assert await filled.find_path("live/demo/none.flv") is None

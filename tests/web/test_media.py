@@ -34,9 +34,9 @@ def media_of(tmp_path, policy, **http):
 async def test_who_comes_without_a_token_needs_what_playing_needs(tmp_path):
     policy = FakePolicy()
 
-    grant = await media_of(tmp_path, policy).admit(make_mocked_request("GET", "/live/cam.flv?key=k"), STREAM, 7)
+    grant = await media_of(tmp_path, policy).admit(make_mocked_request("GET", "/live/cam.flv?key=k%2B%26"), STREAM, 7)
 
-    assert (grant, policy.asked) == (PlayGrant("live", "renamed"), [("live", "cam", "key=k", 7)])
+    assert (grant, policy.asked) == (PlayGrant("live", "renamed"), [("live", "cam", "key=k%2B%26", 7)])
 
 
 async def test_who_has_the_token_is_asked_nothing(tmp_path):
