@@ -1,5 +1,5 @@
 """
-The one module that imports PyAV: containers written sample by sample, every byte through a function of ours.
+Containers of PyAV, written sample by sample, every byte through a function of ours.
 
 FFmpeg is given its codec parameters by its own FLV demuxer, from a file in memory with a header and a first frame: the
 only way that copies them all, for every codec, without an encoder. Samples are muxed one behind, when the next one of

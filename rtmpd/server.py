@@ -57,7 +57,9 @@ from rtmpd.web.guard import Guard
 from rtmpd.web.media import Media
 from rtmpd.web.recordings import Recordings
 from rtmpd.web.site import Site
+from rtmpd.web.thumbnails import Pictures
 from rtmpd.workers.recording_office import RecordingOffice
+from rtmpd.workers.thumbnails import Thumbnails
 
 _TICK_S = 1.0
 _PLAYERS_LEAVE_S = 1.0
@@ -252,9 +254,13 @@ class Server:
         await operations.open()
         guard = Guard(config)
         media = Media(guard, services.policy, config)
-        recorded = Recordings(media, RecordedFiles(RecordingIndex(database)), recordings)
+        files = RecordedFiles(RecordingIndex(database))
+        recorded = Recordings(media, files, recordings)
         stack.callback(recorded.close)
-        site = Site(operations.operations, config, self._log, http, guard=guard, outputs=[recorded])
+        thumbnails = Thumbnails(recordings, services.tasks, self._log)
+        stack.callback(thumbnails.stop)
+        pictures = Pictures(media, thumbnails, services.registry, files)
+        site = Site(operations.operations, config, self._log, http, guard=guard, outputs=[pictures, recorded])
         stack.push_async_callback(site.close)
         await site.start()
         return _Offices(callbacks, recording, operations, site, pulls)

@@ -131,6 +131,7 @@ THIRD_PARTIES = {
     "rtmpd.callback_receiver": {"aiohttp"},
     "muxers.__main__": {"rich", "typer"},
     "muxers._pyav": {"av"},
+    "muxers.picture": {"av"},
 }
 
 

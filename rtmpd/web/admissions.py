@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from collections import OrderedDict
 from collections.abc import Callable
+from http import HTTPStatus
 from typing import NamedTuple
 
 from aiohttp import web
@@ -12,6 +13,7 @@ from aiohttp import web
 from rtmpd.control.rooms import Named
 from rtmpd.net.services import client_numbers
 from rtmpd.web.media import Media
+from rtmpd.web.problems import Refusal
 
 KEPT_S = 300.0
 """Since the last request of the same viewer; a film that is paused for longer is asked for anew."""
@@ -74,6 +76,17 @@ class Admissions:
         if len(self._known) > MOST:
             self._known.popitem(last=False)
         return known.stream
+
+    async def require(self, request: web.Request, stream: Named, subject: str) -> None:
+        """
+        Let nobody through who may not have just this stream; see `admit`.
+
+        Raises:
+            Refusal: 403 or 404, with the reason.
+        """
+        if await self.admit(request, stream, subject) != stream:
+            headers = self._media.headers(request)
+            raise Refusal(HTTPStatus.FORBIDDEN, "who asks for this stream is shown another one", headers=headers)
 
     def clear(self) -> None:
         """Forget all of them, as another configuration may admit others."""

@@ -84,7 +84,7 @@ class Recordings:
 
     async def _answer(self, request: web.Request) -> web.StreamResponse:
         file = await self._find(request)
-        await self._admissions.admit(request, file.stream, file.file_id)
+        await self._admissions.require(request, file.stream, file.file_id)
         if self._readers >= MOST_READERS:
             raise self._refusal(
                 request,

@@ -1,5 +1,6 @@
 """
-What a media worker does with files that nobody is recording: repairing them, moving an MP4's index to the front.
+What a media worker does with files that nobody is recording: repairing them, moving an MP4's index to the front, and
+making pictures of them, and of streams.
 
 One thread, one job after another, so that a server with a thousand interrupted recordings still records. It is a
 daemon thread: a job in hand when the server goes is left unfinished, and each kind of job can be begun again.
@@ -7,9 +8,10 @@ daemon thread: a job in hand when the server goes is left unfinished, and each k
 
 from __future__ import annotations
 
+import os
 import threading
 import traceback
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
 from queue import SimpleQueue
@@ -24,11 +26,22 @@ def _faststart(path: Path, _file_format: str) -> None:
     repair.faststart(path)
 
 
+PICTURE = "picture"
+"""Has no facts, and its result is no file."""
 JOBS: Mapping[str, Callable[[Path, str], FileFacts | None]] = {
     "repair": repair.repair,
     "faststart": _faststart,
 }
 """By name: what is done with a path and its format, and the facts of a file that was repaired."""
+
+
+def _make_picture(job: protocol.Job, descriptors: Sequence[int]) -> None:
+    from muxers.picture import jpeg_of  # noqa: PLC0415 - PyAV
+
+    target, *given = descriptors
+    source = os.pread(given[0], os.fstat(given[0]).st_size, 0) if given else Path(job.path)
+    picture = jpeg_of(source, job.file_format)
+    os.pwrite(target, picture or b"", 0)
 
 
 class JobRunner:
@@ -42,32 +55,46 @@ class JobRunner:
             report: sends a packet to the server; called in the runner's thread.
         """
         self._report = report
-        self._waiting: SimpleQueue[protocol.Job] = SimpleQueue()
+        self._waiting: SimpleQueue[tuple[protocol.Job, Sequence[int]]] = SimpleQueue()
         self._thread: threading.Thread | None = None
 
-    def put(self, job: protocol.Job) -> None:
-        """Do a job after those that were put before."""
+    def put(self, job: protocol.Job, descriptors: Sequence[int] = ()) -> None:
+        """
+        Do a job after those that were put before.
+
+        Args:
+            job: what to do.
+            descriptors: that came with it; closed when it is done.
+        """
         if self._thread is None:
             self._thread = threading.Thread(target=self._run, name="jobs", daemon=True)
             self._thread.start()
-        self._waiting.put(job)
+        self._waiting.put((job, descriptors))
 
     def _run(self) -> None:
         while True:
-            self._report(do(self._waiting.get()))
+            job, descriptors = self._waiting.get()
+            done = do(job, descriptors)
+            for descriptor in descriptors:
+                os.close(descriptor)
+            self._report(done)
 
 
-def do(job: protocol.Job) -> protocol.JobDone:
+def do(job: protocol.Job, descriptors: Sequence[int] = ()) -> protocol.JobDone:
     """
     Do one job.
 
     Args:
         job: what to do.
+        descriptors: that came with it.
 
     Returns:
         What became of it; never raises.
     """
     try:
+        if job.kind == PICTURE:
+            _make_picture(job, descriptors)
+            return protocol.JobDone(job.job_id, "done")
         facts = JOBS[job.kind](Path(job.path), job.file_format)
     except BlockingIOError:
         return protocol.JobDone(job.job_id, "busy", "somebody writes the file")

@@ -12,6 +12,7 @@ from __future__ import annotations
 import argparse
 import contextlib
 import os
+import resource
 import selectors
 import socket
 import sys
@@ -151,7 +152,7 @@ class Worker:
             if feed is not None:
                 feed.writer.grant(packet.file_format, packet.grant)
         elif isinstance(packet, protocol.Job):
-            self._jobs.put(packet)
+            self._jobs.put(packet, descriptors)
 
     def _start(self, start: protocol.Start, connection: socket.socket) -> None:
         connection.setblocking(False)
@@ -238,8 +239,11 @@ def main() -> None:
     parser.add_argument("--control-fd", type=int, required=True)
     parser.add_argument("--queue-bytes", type=int, default=protocol.QUEUE_BYTES)
     parser.add_argument("--memory-bytes", type=int, default=protocol.MEMORY_BYTES)
+    parser.add_argument("--address-space-bytes", type=int, default=0)
     parser.add_argument("--report-interval-s", type=float, default=protocol.REPORT_INTERVAL_S)
     arguments = parser.parse_args()
+    if arguments.address_space_bytes:
+        resource.setrlimit(resource.RLIMIT_AS, (arguments.address_space_bytes, arguments.address_space_bytes))
     worker = Worker(
         begin(arguments.control_fd),
         queue_bytes=arguments.queue_bytes,

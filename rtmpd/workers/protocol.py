@@ -115,11 +115,16 @@ class MayOpen:
 
 @dataclass(frozen=True, slots=True)
 class Job:
-    """To the worker: something to do with a file that is not being recorded."""
+    """
+    To the worker: something to do with a file that is not being recorded.
+
+    The job "picture" comes with one or two descriptors of memory: it writes the picture into the first, and where there
+    is a second one, what it shows is in that and not in a file.
+    """
 
     job_id: int
     kind: str
-    """A key of `rtmpd.workers.jobs.JOBS`."""
+    """A key of `rtmpd.workers.jobs.JOBS`, or "picture"."""
     file_format: str
     path: str
 

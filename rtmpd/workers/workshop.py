@@ -2,12 +2,15 @@
 The worker process for jobs on files (`rtmpd.workers.jobs`), as the server's event loop sees it.
 
 It is another process than those that record, so that a file that makes FFmpeg crash costs no recording; it is started
-with the first job and let go when there is none, as most servers seldom need it.
+with the first job and let go when there is none, as most servers seldom need it. Files are repaired in one of them, and
+pictures are made in others (`rtmpd.workers.thumbnails`).
 """
 
 from __future__ import annotations
 
 import asyncio
+import os
+from collections.abc import Sequence
 from pathlib import Path
 
 from rtmpd.errors import UsageError
@@ -21,22 +24,36 @@ DIED = "died"
 class Workshop:
     """Has jobs done, one after another."""
 
-    def __init__(self) -> None:
-        """Prepare; the process is started with the first job."""
+    def __init__(self, arguments: Sequence[str] = ()) -> None:
+        """
+        Prepare; the process is started with the first job.
+
+        Args:
+            arguments: for its command line.
+        """
+        self._arguments = arguments
         self._child: WorkerChild | None = None
         self._alive: set[WorkerChild] = set()
         """The process in use, and those that were let go and have not ended yet."""
         self._waiting: dict[int, asyncio.Future[protocol.JobDone]] = {}
         self._last_id = 0
 
-    async def run(self, kind: str, file_format: str, path: Path) -> protocol.JobDone:
+    @property
+    def is_running(self) -> bool:
+        """Whether there is a process already."""
+        return self._child is not None
+
+    async def run(
+        self, kind: str, file_format: str, path: Path | str, descriptors: Sequence[int] = ()
+    ) -> protocol.JobDone:
         """
         Have a job done.
 
         Args:
-            kind: a key of `rtmpd.workers.jobs.JOBS`.
+            kind: as `protocol.Job` has it.
             file_format: of the file.
-            path: absolute.
+            path: absolute; empty where the job is about no file.
+            descriptors: go with it, and are closed in any case.
 
         Returns:
             What became of it; its outcome is `DIED` where the worker died meanwhile.
@@ -45,16 +62,26 @@ class Workshop:
             OSError: no process to be had.
         """
         if self._child is None:
-            self._child = self._spawn()
+            try:
+                self._child = self._spawn()
+            except OSError:
+                for descriptor in descriptors:
+                    os.close(descriptor)
+                raise
         self._last_id += 1
         job = protocol.Job(self._last_id, kind, file_format, str(path))
         done: asyncio.Future[protocol.JobDone] = asyncio.get_running_loop().create_future()
         self._waiting[job.job_id] = done
-        self._child.send(job)
+        self._child.send(job, descriptors)
         try:
             return await done
         finally:
             del self._waiting[job.job_id]
+
+    def kill(self) -> None:
+        """End the process at once, and with it what it does; the next job has another one."""
+        if self._child is not None:
+            self._child.kill()
 
     def rest(self) -> None:
         """Let the process go until there is another job; harmless where there is none."""
@@ -71,7 +98,7 @@ class Workshop:
         self._give_up("the server stops")
 
     def _spawn(self) -> WorkerChild:
-        child = WorkerChild(self._take, lambda _pid, reason: self._mourn(child, reason))
+        child = WorkerChild(self._take, lambda _pid, reason: self._mourn(child, reason), self._arguments)
         child.spawn()
         self._alive.add(child)
         return child

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import errno
+import os
 import threading
 from dataclasses import asdict
 from queue import SimpleQueue
@@ -13,6 +15,7 @@ from muxers.base import FileFacts, MuxError
 from rtmpd.workers import jobs, protocol
 from rtmpd.workers.jobs import JobRunner, do
 from rtmpd.workers.protocol import Job, JobDone
+from tests.helpers.footage import footage
 
 FACTS = FileFacts("/x.flv", "flv", 7, 40, 0, 1, 0, 1, (), 0, 0, 0, 0, empty=False)
 
@@ -91,3 +94,50 @@ def test_jobs_are_done_one_after_another_in_one_thread(monkeypatch):
     assert len(set(threads)) == 1
     assert threads[0].daemon
     assert threads[0] is not threading.main_thread()
+
+
+@pytest.fixture
+def memory():
+    """Descriptors of memory, with what is in them."""
+    made = []
+
+    def memory(data=b""):
+        made.append(os.memfd_create("test"))
+        os.pwrite(made[-1], data, 0)
+        return made[-1]
+
+    yield memory
+    for descriptor in made:
+        with contextlib.suppress(OSError):
+            os.close(descriptor)
+
+
+def written(descriptor):
+    return os.pread(descriptor, os.fstat(descriptor).st_size, 0)
+
+
+def test_a_picture_is_made_of_what_is_in_memory_or_in_a_file(memory, tmp_path):
+    (tmp_path / "x.flv").write_bytes(footage())
+    for path, given in (("", [memory(footage(seconds=1))]), (str(tmp_path / "x.flv"), [])):
+        target = memory()
+        assert do(Job(1, "picture", "flv", path), [target, *given]) == JobDone(1, "done")
+        assert written(target).startswith(b"\xff\xd8")
+
+
+def test_where_there_is_no_picture_nothing_is_written(memory):
+    target = memory()
+    assert do(Job(1, "picture", "flv", ""), [target, memory(footage(video=None, seconds=1))]) == JobDone(1, "done")
+    assert written(target) == b""
+
+    done = do(Job(1, "picture", "flv", ""), [target, memory(b"rubbish")])
+    assert (done.outcome, written(target)) == ("failed", b"")
+    assert do(Job(1, "picture", "flv", "/nowhere/x.flv"), [target]).outcome == "failed"
+
+
+def test_descriptors_of_a_job_are_closed_when_it_is_done(memory):
+    said, target = SimpleQueue(), memory()
+    runner = JobRunner(said.put)
+    runner.put(Job(1, "no such job", "flv", "/x"), (target,))
+    assert said.get(timeout=20).outcome == "failed"
+    with pytest.raises(OSError, match="Bad file descriptor"):
+        os.fstat(target)

@@ -14,6 +14,7 @@ import pytest
 from rtmpd.errors import UsageError
 from rtmpd.workers import child, protocol
 from rtmpd.workers.workshop import DIED, Workshop
+from tests.helpers.footage import footage
 from tests.helpers.studio import until
 
 PROGRAM = """
@@ -105,6 +106,48 @@ async def test_a_process_that_dies_while_it_rests_is_replaced(workshop):
 
     assert await outcome(workshop, "nothing") in [("done", ""), (DIED, "killed by signal 9")]
     assert await outcome(workshop, "nothing") == ("done", "")
+
+
+async def test_a_job_that_hangs_can_be_killed_and_the_next_one_has_another_process(workshop, tmp_path):
+    workshop.kill()
+    running = asyncio.ensure_future(workshop.run("hang", "flv", tmp_path / "begun"))
+    await until((tmp_path / "begun").exists)
+    assert workshop.is_running
+    workshop.kill()
+
+    assert (await running) == protocol.JobDone(1, DIED, "killed by signal 9")
+    assert not workshop.is_running
+    assert await outcome(workshop, "nothing") == ("done", "")
+
+
+async def test_descriptors_go_with_a_job_and_are_closed_here_in_any_case(workshop, monkeypatch):
+    before = open_descriptors()
+    with monkeypatch.context() as patch:
+        patch.setattr(sys, "executable", "/nowhere/python")
+        with pytest.raises(FileNotFoundError):
+            await workshop.run("picture", "flv", "", (os.memfd_create("test"),))
+    assert open_descriptors() == before
+
+    target, source = os.memfd_create("target"), os.memfd_create("source")
+    os.pwrite(source, footage(seconds=1), 0)
+    assert (await workshop.run("picture", "flv", "", (os.dup(target), source))).outcome == "done"
+    assert os.pread(target, 2, 0) == b"\xff\xd8"
+    os.close(target)
+    workshop.rest()
+    await until(lambda: open_descriptors() == before)
+
+
+async def test_arguments_are_for_the_process(monkeypatch):
+    commands = []
+
+    def popen(command, **options):
+        commands.append(command)
+        raise FileNotFoundError
+
+    monkeypatch.setattr(child.subprocess, "Popen", popen)
+    with pytest.raises(FileNotFoundError):
+        await Workshop(["--address-space-bytes", "5"]).run("x", "flv", "/x")
+    assert commands[0][-2:] == ["--address-space-bytes", "5"]
 
 
 async def test_stop_ends_a_job_that_hangs(workshop, tmp_path):
