@@ -274,3 +274,18 @@ def test_the_token_opens_every_recording(tmp_path, sources):
         assert connection.getresponse().status == 200
         connection.close()
         assert Api(server.http_address, "a-token").get("recordings").status == 200
+
+
+def test_a_server_ends_in_time_while_somebody_reads(tmp_path, sources):
+    with Server(tmp_path, CONFIG) as server, socket.socket() as connection:
+        publish(server, "s", sources.tags("long"))
+        file = files_of(server, "live/s", {"flv", "mp4", "hls"})["mp4"]
+        # A hole in it, as no disk of a test takes more than a socket's buffers do.
+        with on_disk(server, file).open("ab") as growing:
+            growing.truncate(1 << 30)
+        connection.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
+        connection.settimeout(PATIENCE_S)
+        connection.connect(server.http_address)
+        connection.sendall(f"GET {urlsplit(file['url']).path} HTTP/1.1\r\nHost: localhost\r\n\r\n".encode())
+        assert connection.recv(12) == b"HTTP/1.1 200"
+        server.stop()

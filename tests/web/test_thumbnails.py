@@ -12,7 +12,6 @@ from rtmpd.control.rooms import Named
 from rtmpd.errors import NotPossible, Refused
 from rtmpd.live.log import Retention
 from rtmpd.live.registry import Registry
-from rtmpd.live.terms import Terms
 from rtmpd.net.policy import PlayGrant
 from rtmpd.web.guard import Guard
 from rtmpd.web.media import Media
@@ -22,7 +21,6 @@ from tests.helpers.live import PRIVATE, publish_to
 from tests.helpers.site import config_of
 
 JPEG = b"\xff\xd8picture\xff\xd9"
-PLAIN = Terms()
 
 
 class FakePolicy:
