@@ -10,8 +10,9 @@ from urllib.parse import quote, urlsplit
 import pytest
 
 from tests.helpers.api import Api
+from tests.helpers.browser import Browser
 from tests.helpers.callback_server import CallbackServer
-from tests.helpers.media import from_start, packets_of
+from tests.helpers.media import HEIGHT, WIDTH, from_start, packets_of
 from tests.helpers.processes import PATIENCE_S, wait_until
 from tests.helpers.rtmp_client import Connection, LivePublisher
 from tests.helpers.server import Server
@@ -289,3 +290,19 @@ def test_a_server_ends_in_time_while_somebody_reads(tmp_path, sources):
         connection.sendall(f"GET {urlsplit(file['url']).path} HTTP/1.1\r\nHost: localhost\r\n\r\n".encode())
         assert connection.recv(12) == b"HTTP/1.1 200"
         server.stop()
+
+
+@pytest.mark.peer("chromium")
+def test_a_browser_plays_a_recording_from_its_url_and_seeks(server, tmp_path):
+    with Browser(tmp_path) as browser:
+        browser.navigate(server.files["mp4"]["url"])
+        seen = browser.evaluate("""(async () => {
+            const video = document.querySelector('video');
+            if (video.readyState < 1) await new Promise((done) => video.onloadedmetadata = done);
+            video.pause();
+            const seeked = new Promise((done, fail) => { video.onseeked = done; video.onerror = () => fail(video.error); });
+            video.currentTime = 2;
+            await seeked;
+            return [video.videoWidth, video.videoHeight, video.currentTime, video.readyState > 1];
+        })()""")
+    assert seen == [WIDTH, HEIGHT, 2, True]
