@@ -12,8 +12,12 @@ from collections.abc import Set as AbstractSet
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, NamedTuple
 
+from rtmpd.media.tags import KEY_FRAME
+from rtmpd.wire.messages import VIDEO
+
 if TYPE_CHECKING:
     from rtmpd.live.forms import Form
+    from rtmpd.live.log import Log
 
 
 @dataclass(frozen=True, slots=True, weakref_slot=True)
@@ -65,3 +69,17 @@ class FragmentForm:
 
 
 FRAGMENT_FORM: Form = FragmentForm()
+
+
+def append_part(log: Log, part: Part, init: Init, arrived_s: float) -> None:
+    """
+    Append a part; players may start at those that are independent.
+
+    Args:
+        log: in FRAGMENT_FORM.
+        part: continues what is in the log.
+        init: what it is decoded with, the same for the whole log.
+        arrived_s: as of `Log.append`.
+    """
+    flags = KEY_FRAME if part.is_independent else 0
+    log.append(VIDEO, part.start_ms, part.data, flags, init, arrived_s)

@@ -21,6 +21,7 @@ from pathlib import Path
 from rtmpd.workers import protocol
 
 _KEPT_AWAY = {signal.SIGINT, signal.SIGTERM, signal.SIGHUP}
+RECORDING_WORKER = "rtmpd.workers.process"
 _LAST_WAIT_S = 1.0
 _PACKAGES = str(Path(__file__).resolve().parents[2])
 
@@ -33,6 +34,7 @@ class WorkerChild:
         on_packet: Callable[[protocol.Packet], None],
         on_death: Callable[[int, str], None],
         arguments: Sequence[str] = (),
+        module: str = RECORDING_WORKER,
     ) -> None:
         """
         Prepare a worker; `spawn` starts it.
@@ -41,10 +43,11 @@ class WorkerChild:
             on_packet: called with each packet of the worker, in order.
             on_death: called once, after the last packet, with the process id and how it ended.
             arguments: for the worker's command line.
+            module: what it runs.
         """
         self._on_packet = on_packet
         self._on_death = on_death
-        self._arguments = arguments
+        self._command = ("-m", module, *arguments)
         self._loop = asyncio.get_running_loop()
         self._waiting: deque[tuple[bytes, tuple[int, ...]]] = deque()
         self._control: socket.socket | None = None
@@ -68,7 +71,7 @@ class WorkerChild:
         ours, theirs = protocol.socketpair()
         with theirs:
             try:
-                self._process = _popen(theirs.fileno(), self._arguments)
+                self._process = _popen(theirs.fileno(), self._command)
                 self._pidfd = os.pidfd_open(self._process.pid)
             except OSError:
                 ours.close()
@@ -183,19 +186,18 @@ def _close_all(descriptors: Sequence[int]) -> None:
         os.close(descriptor)
 
 
-def _popen(control_fd: int, arguments: Sequence[str]) -> subprocess.Popen[bytes]:
+def _popen(control_fd: int, command: Sequence[str]) -> subprocess.Popen[bytes]:
     """
     Start the process with the signals of a terminal and of a service manager blocked.
 
     They reach the whole group, and a worker must outlive them from its first instruction on: its files are complete
     when its feeds have ended. Blocking is inherited through exec; the worker itself ignores them from then on.
     """
-    command = [sys.executable, "-P", "-m", "rtmpd.workers.process", "--control-fd", str(control_fd), *arguments]
     paths = [_PACKAGES, *filter(None, [os.environ.get("PYTHONPATH")])]
     before = signal.pthread_sigmask(signal.SIG_BLOCK, _KEPT_AWAY)
     try:
         return subprocess.Popen(  # noqa: S603 - our own interpreter and module
-            command,
+            [sys.executable, "-P", *command, "--control-fd", str(control_fd)],
             stdin=subprocess.DEVNULL,
             pass_fds=(control_fd,),
             env=os.environ | {"PYTHONPATH": os.pathsep.join(paths)},

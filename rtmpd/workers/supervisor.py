@@ -36,7 +36,7 @@ FEED_BUFFER_BYTES = 1024 * 1024
 
 _FIRST_PAUSE_S = 0.5
 _LONGEST_PAUSE_S = 10.0
-_STABLE_S = 60.0
+STABLE_S = 60.0
 """A worker that lived so long is replaced at once again."""
 FEED_MEMORY_BYTES = 2 * 1024 * 1024
 """Counted for each feed: its thread, the frames on their way, one read."""
@@ -266,7 +266,7 @@ class Supervisor:
 
     def _mourn(self, slot: _Slot, pid: int, reason: str) -> None:
         lived_s = asyncio.get_running_loop().time() - slot.child.started_at
-        slot.deaths = 1 if lived_s > _STABLE_S else slot.deaths + 1
+        slot.deaths = 1 if lived_s > STABLE_S else slot.deaths + 1
         lost = tuple(slot.feeds.values())
         slot.feeds.clear()
         slot.health = protocol.Health(0, 0)
@@ -277,7 +277,7 @@ class Supervisor:
             return
         # Before the event: whoever handles it starts the feeds again, and their feeds wait in the new child.
         slot.child = self._new_child(slot)
-        self._respawn(slot, _pause_s(slot.deaths))
+        self._respawn(slot, pause_after_s(slot.deaths))
         self._on_event(WorkerDied(pid, reason, lost))
 
     def _respawn(self, slot: _Slot, pause_s: float) -> None:
@@ -290,10 +290,10 @@ class Supervisor:
             slot.child.spawn()
         except OSError:  # out of processes or descriptors: that passes
             slot.deaths += 1
-            self._respawn(slot, _pause_s(slot.deaths))
+            self._respawn(slot, pause_after_s(slot.deaths))
 
 
-def _pause_s(deaths: int) -> float:
+def pause_after_s(deaths: int) -> float:
     """No pause after the first death, then 0.5 s, 1 s, 2 s, ... 10 s."""
     return 0.0 if deaths <= 1 else min(_LONGEST_PAUSE_S, _FIRST_PAUSE_S * 2.0 ** min(deaths - 2, 10))
 

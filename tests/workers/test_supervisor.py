@@ -169,7 +169,9 @@ async def test_a_worker_that_keeps_dying_is_replaced_after_a_pause_in_which_feed
     pauses = []
     monkeypatch.setattr(supervisor, "_FIRST_PAUSE_S", 0.05)
     monkeypatch.setattr(
-        supervisor, "_pause_s", lambda deaths, ask=supervisor._pause_s: pauses.append(ask(deaths)) or pauses[-1]
+        supervisor,
+        "pause_after_s",
+        lambda deaths, ask=supervisor.pause_after_s: pauses.append(ask(deaths)) or pauses[-1],
     )
     for count in (1, 2):
         await server.until(lambda: server.supervisor.pids[0])
@@ -186,11 +188,11 @@ async def test_a_worker_that_keeps_dying_is_replaced_after_a_pause_in_which_feed
 
 
 def test_pauses_grow_to_a_bound():
-    assert [supervisor._pause_s(deaths) for deaths in (1, 2, 3, 4, 7, 1000)] == [0.0, 0.5, 1.0, 2.0, 10.0, 10.0]
+    assert [supervisor.pause_after_s(deaths) for deaths in (1, 2, 3, 4, 7, 1000)] == [0.0, 0.5, 1.0, 2.0, 10.0, 10.0]
 
 
 async def test_a_worker_that_was_stable_is_replaced_at_once(server, monkeypatch):
-    monkeypatch.setattr(supervisor, "_STABLE_S", -1.0)
+    monkeypatch.setattr(supervisor, "STABLE_S", -1.0)
     for count in (1, 2, 3):
         kill(server)
         await server.until(lambda count=count: len(server.of(WorkerDied)) == count)
@@ -325,7 +327,7 @@ async def test_stop_kills_a_worker_that_hangs_and_names_its_recordings(tmp_path)
 
 
 async def test_stop_while_a_worker_waits_for_its_replacement_finishes_its_feeds(tmp_path, monkeypatch):
-    monkeypatch.setattr(supervisor, "_pause_s", lambda _deaths: 3600.0)
+    monkeypatch.setattr(supervisor, "pause_after_s", lambda _deaths: 3600.0)
     server = Server(tmp_path)
     await server.supervisor.start()
     kill(server)

@@ -1,0 +1,179 @@
+"""All packagings of a server: always on, by their editions, a hundred at once, and nothing left of any of them."""
+
+from __future__ import annotations
+
+import pytest
+
+from rtmpd.config_file import validate
+from rtmpd.live.registry import Registry
+from rtmpd.workers import packaging as packaging_module
+from rtmpd.workers.protocol import Health
+from tests.helpers.packagings import UNIX_S, Rig, Viewer
+from tests.helpers.played_packager import PlayedPackager
+
+ALWAYS = {"live": {"packaging": "always"}, "other": {}}
+
+
+@pytest.fixture
+async def new_rig(monkeypatch):
+    monkeypatch.setattr(packaging_module, "Packager", PlayedPackager)
+    rigs = []
+
+    def make(**options):
+        rigs.append(Rig(**options))
+        return rigs[-1]
+
+    yield make
+    for rig in rigs:
+        await rig.close()
+
+
+async def test_nothing_is_packaged_that_nobody_asked_for(new_rig):
+    rig = new_rig()
+    rig.send(rig.publish(), "k.")
+    rig.pass_time(3)
+
+    assert len(rig.packagings) == 0
+    assert rig.packager.feeds == []
+    assert rig.packagings.get("live", "s") is None
+
+
+async def test_an_application_that_is_always_packaged_is_so_from_the_publishers_coming_to_its_end(new_rig):
+    rig = new_rig(apps=ALWAYS)
+    publication = rig.publish()
+    rig.publish("t", app="other")
+    packaging = rig.packagings.get("live", "s")
+    sent = rig.send(publication, "k.")
+    rig.pass_time(1000)
+    await rig.settle()
+    assert packaging.window.events == ["begin", *sent]
+    assert len(rig.packagings) == 1
+
+    rig.end(publication)
+    await rig.settle()
+    rig.pass_time(59)
+    assert rig.packagings.get("live", "s") is packaging
+    rig.pass_time(2)
+    assert len(rig.packagings) == 0
+
+
+async def test_a_reload_packages_what_is_published_already_and_lets_go_of_what_nobody_watches(new_rig):
+    rig = new_rig()
+    rig.publish()
+    rig.packagings.reload(validate(rig.tables | {"apps": ALWAYS}))
+    assert len(rig.packager.feeds) == 1
+    rig.pass_time(100)
+    assert len(rig.packagings) == 1
+    rig.packagings.reload(validate(rig.tables))
+
+    assert len(rig.packagings) == 0
+    assert [line["reason"] for line in rig.said("packaging ended")] == ["nobody watches it any more"]
+
+
+async def test_an_always_packaged_stream_that_was_private_is_packaged_when_it_is_not(new_rig):
+    rig = new_rig(apps=ALWAYS)
+    publication = rig.publish(is_public=False)
+    rig.pass_time(5)
+    assert len(rig.packagings) == 0
+    publication.stream.reveal()
+    rig.pass_time(1)
+    assert rig.packagings.get("live", "s").is_running
+    publication.stream.hide("private")
+    rig.pass_time(1)
+
+    assert len(rig.packagings) == 0
+
+
+async def test_editions_are_random_and_lead_to_their_packagings(new_rig):
+    rig = new_rig()
+    first, second = (rig.packagings.want(rig.publish(name).stream) for name in "ab")
+
+    assert len(first.edition) == len(second.edition) == 16
+    assert int(first.edition, 16) != int(second.edition, 16)
+    assert rig.packagings.find(first.edition) is first
+    assert rig.packagings.find(second.edition) is second
+    assert rig.packagings.find("0" * 16) is None
+    assert rig.packagings.find("") is None
+
+
+async def test_a_packaging_that_waits_for_a_stream_that_never_comes_is_forgotten(new_rig):
+    rig = new_rig()
+    packaging = rig.packagings.want(Registry(rig.registry._retention)._stream("live", "s"))
+    rig.pass_time(29)
+    assert rig.packagings.get("live", "s") is packaging
+    rig.pass_time(2)
+
+    assert len(rig.packagings) == 0
+
+
+async def test_a_hundred_streams_are_packaged_at_once_and_none_is_left(new_rig):
+    rig = new_rig()
+    viewers = {}
+    publications = [rig.publish(f"s{number}") for number in range(100)]
+    for publication in publications:
+        viewers[publication] = Viewer()
+        rig.packagings.want(publication.stream).attach(viewers[publication])
+    sent = [rig.send(publication, "k..") for publication in publications]
+    await rig.settle()
+    windows = [rig.packagings.get("live", f"s{number}").window for number in range(100)]
+    assert [window.events for window in windows] == [["begin", *numbers] for numbers in sent]
+    assert all(viewer.told == ["started"] for viewer in viewers.values())
+    for publication in publications[:50]:
+        rig.end(publication)
+    rig.packager.die()
+    await rig.settle()
+    for publication in publications[50:]:
+        rig.packagings.get("live", publication.stream.name).detach(viewers[publication])
+    rig.pass_time(100)
+
+    assert len(rig.packagings) == 0
+    assert rig.packagings._by_edition == {}
+    assert rig.packager.running == [feed for feed in rig.packager.running if feed.receive().at_end]
+    assert all(log.cursors == [] for publication in publications for log in publication.stream.logs)
+
+
+async def test_after_the_servers_stop_nothing_is_begun(new_rig):
+    rig = new_rig(apps=ALWAYS)
+    publication = rig.publish()
+    packaging = rig.packagings.get("live", "s")
+    viewer = Viewer()
+    packaging.attach(viewer)
+    rig.send(publication, "k")
+    await rig.settle()
+    await rig.packagings.close(5.0)
+    rig.pass_time(3)
+    late = rig.packagings.want(publication.stream)
+
+    assert viewer.told == ["started", "server stops"]
+    assert packaging.is_over
+    assert late.is_over
+    assert len(rig.packagings) == 0
+    assert rig.packager.stopped
+
+
+async def test_windows_are_as_configured_and_numbered_by_the_time_of_day(new_rig):
+    rig = new_rig(
+        keeps_windows=False, segment_s=1.5, part_ms=50, playlist_segments=4, window_bytes=1 << 20, kept_s=5, idle_s=0
+    )
+    publication = rig.publish()
+    packaging = rig.packagings.want(publication.stream)
+    rig.send(publication, "k.", step_ms=1000)
+    await rig.settle()
+    window = packaging.window
+    assert window.next_number == window.discontinuity_sequence == int(UNIX_S)
+    assert (window.part_ms, window.target_duration_s, window.next_part_number) == (50, 2, 2)
+    rig.end(publication)
+    await rig.settle()
+    assert [segment.number for segment in window.segments] == [int(UNIX_S)]
+    rig.pass_time(6)
+
+    assert rig.packagings.want(rig.publish().stream).window.next_number == int(UNIX_S) + 6
+
+
+async def test_the_packagers_figures_are_those_of_the_server(new_rig):
+    rig = new_rig()
+    rig.packager.health = Health(1 << 20, 5)
+    rig.packager.pid = 77
+    rig.packager.deaths = 3
+
+    assert (rig.packagings.health, rig.packagings.pid, rig.packagings.deaths) == (Health(1 << 20, 5), 77, 3)
