@@ -1,8 +1,8 @@
 """
 The server: what is made in which order, what runs once a second, and how everything ends.
 
-Start: descriptors, data directory, sockets, database, callbacks, recording (its media workers), operations and their
-surfaces, then connections and pulls. Stop: no new connections, pulls and streams end and players are told, recordings are closed; then each
+Start: descriptors, data directory, sockets, database, callbacks, recording (its media workers), packaging, operations and
+their surfaces, then connections and pulls. Stop: no new connections, pulls and streams end and players are told, recordings are closed; then each
 of these in turn, the database last. Nothing here knows a protocol.
 """
 
@@ -58,6 +58,7 @@ from rtmpd.web.media import Media
 from rtmpd.web.recordings import Recordings
 from rtmpd.web.site import Site
 from rtmpd.web.thumbnails import Pictures
+from rtmpd.workers.packaging import Packagings
 from rtmpd.workers.recording_office import RecordingOffice
 from rtmpd.workers.thumbnails import Thumbnails
 
@@ -68,6 +69,7 @@ _RECORDINGS_CLOSE_S = 10.0
 _CALLBACKS_LEAVE_S = 3.0
 """At shutdown: for callbacks that are due to be tried once; the next server goes on with the rest."""
 _PUSHES_CLOSE_S = 3.0
+_PACKAGER_ENDS_S = 1.0
 _DESCRIPTORS_OF_OUR_OWN = 64
 """Listening sockets, database, log, worker sockets and feeds."""
 _HTTP_SHARE = 8
@@ -111,6 +113,7 @@ class _Offices(NamedTuple):
 
     callbacks: CallbacksOffice
     recording: RecordingOffice
+    packagings: Packagings
     operations: OperationsOffice
     site: Site
     pulls: Pulls
@@ -232,6 +235,8 @@ class Server:
         except StoreError as error:
             raise StartError(f"cannot use the index of recordings: {error}") from error
         services.registry.observers.append(recording.recorder)
+        packagings = Packagings(config, services)
+        stack.push_async_callback(packagings.close, _PACKAGER_ENDS_S)
         sources = SourceMaker(services, RelayDialler(services.lag_limit_s).dial, Resolver())
         pulls = Pulls(config, services, sources)
         operations = OperationsOffice(
@@ -252,6 +257,7 @@ class Server:
         )
         stack.push_async_callback(operations.close, _PUSHES_CLOSE_S)
         await operations.open()
+        services.registry.observers.append(packagings)  # behind pushes, which decide what is private
         guard = Guard(config)
         media = Media(guard, services.policy, config)
         files = RecordedFiles(RecordingIndex(database))
@@ -263,7 +269,7 @@ class Server:
         site = Site(operations.operations, config, self._log, http, guard=guard, outputs=[pictures, recorded])
         stack.push_async_callback(site.close)
         await site.start()
-        return _Offices(callbacks, recording, operations, site, pulls)
+        return _Offices(callbacks, recording, packagings, operations, site, pulls)
 
     def _bind(self, stack: AsyncExitStack) -> list[_Bound]:
         """Open every configured address, RTMP first; nobody is answered yet."""
@@ -372,6 +378,7 @@ class Server:
             for excess in meter.over_limit(self._config.apps):
                 excess.publication.evict(excess.reason)
             self._offices.callbacks.tick(now)
+            self._offices.packagings.tick()
             self._offices.operations.tick(time.time())
             if drainer.is_over(now) and not self._stop.is_set():
                 self._log.info("drained", left=len(drainer.waited_for))

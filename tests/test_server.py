@@ -151,6 +151,28 @@ async def test_stop_tells_players_and_closes_every_connection_with_a_line(tmp_pa
     assert "server stops" in [line["reason"] for line in lines if line["event"] == "closed"]
 
 
+async def test_a_reload_packages_streams_that_are_published_already_and_the_end_leaves_no_packager(tmp_path, lines):
+    changed = config(tmp_path, apps={"live": {"packaging": "always"}})
+    running = Running(config(tmp_path), reload=lambda: changed)
+    async with running:
+        host, _, port = (await serving(lines))["rtmp"].rpartition(":")
+        sock = socket.create_connection((host, int(port)))
+        sock.setblocking(False)
+        client = Client(sock, None)
+        await client.open()
+        await client.publish("s")
+        packagings = running.server._offices.packagings
+        assert packagings.pid is None
+        os.kill(os.getpid(), signal.SIGHUP)
+        await until_logged(lines, "packaging started")
+        pid = packagings.pid
+    client.close()
+
+    with pytest.raises(ProcessLookupError):
+        os.kill(pid, 0)
+    assert len([line for line in lines if line["event"] == "packaging ended"]) == 1
+
+
 async def test_a_reload_takes_up_pulls_at_once_and_the_end_ends_them(tmp_path, lines):
     with socket.create_server(("127.0.0.1", 0)) as source:
         source.setblocking(False)
