@@ -20,6 +20,8 @@ from rtmpd.workers.child import WorkerChild
 from rtmpd.workers.supervisor import FEED_BUFFER_BYTES, STABLE_S, pause_after_s
 
 PACKAGER_MODULE = "rtmpd.workers.packager_process"
+SILENT_TICKS = 20
+"""It says every other second how it is. Counted, not timed: when the server was stopped the packager is not to blame."""
 
 
 class Packager:
@@ -46,6 +48,7 @@ class Packager:
         self._timer: asyncio.TimerHandle | None = None
         self._numbers = itertools.count(1)
         self._in_a_row = 0
+        self._silent_ticks = 0
         self._ended = asyncio.Event()
         self._stopping = False
         self.deaths = 0
@@ -81,6 +84,16 @@ class Packager:
         self._child.send(protocol.Package(next(self._numbers), self._part_ms), [theirs.detach()])
         return ours
 
+    def tick(self) -> None:
+        """Kill a process that hangs, as all streams do with it; to be called about once a second."""
+        child = self._child
+        if child is None or child.pid is None:
+            return
+        self._silent_ticks += 1
+        if self._silent_ticks == SILENT_TICKS:
+            self._log.error("packager hangs", pid=child.pid, silent_s=SILENT_TICKS)
+            child.kill()
+
     async def stop(self, timeout_s: float) -> None:
         """
         End the process; one that does not end by itself is killed.
@@ -110,6 +123,7 @@ class Packager:
     def _spawn(self) -> None:
         assert self._child is not None
         self._timer = None
+        self._silent_ticks = 0
         try:
             self._child.spawn()
         except OSError as error:  # out of processes or descriptors: that passes
@@ -119,6 +133,7 @@ class Packager:
             self._timer = self._loop.call_later(again_s, self._spawn)
 
     def _take(self, packet: protocol.Packet) -> None:
+        self._silent_ticks = 0
         match packet:
             case protocol.Health():
                 self.health = packet
@@ -129,8 +144,8 @@ class Packager:
 
     def _mourn(self, pid: int, reason: str) -> None:
         self.health = protocol.Health(0, 0)
-        self._ended.set()
         if self._stopping:
+            self._ended.set()
             return
         assert self._child is not None
         lived_s = self._loop.time() - self._child.started_at

@@ -113,6 +113,7 @@ class Packagings:
 
     def tick(self) -> None:
         """Do what is due; to be called about once a second."""
+        self._packager.tick()
         for packaging in list(self._by_path.values()):
             self._present(packaging)
         if any(app.packaging == "always" for app in self._apps.values()):

@@ -120,6 +120,7 @@ class PlayedPackager:
         self.deaths = 0
         self.health = protocol.Health(0, 0)
         self.stopped = False
+        self.ticks = 0
 
     @property
     def running(self):
@@ -135,6 +136,9 @@ class PlayedPackager:
         theirs.setblocking(False)
         self.feeds.append(PlayedFeed(theirs))
         return ours
+
+    def tick(self):
+        self.ticks += 1
 
     def die(self):
         """The process is killed."""

@@ -16,7 +16,7 @@ from rtmpd.wire.messages import VIDEO
 from rtmpd.workers import packager as packager_module
 from rtmpd.workers import protocol
 from rtmpd.workers.fragment_feed import RecordReader
-from rtmpd.workers.packager import Packager
+from rtmpd.workers.packager import SILENT_TICKS, Packager
 from tests.helpers.live import AVC_HEADER
 from tests.helpers.packagings import open_descriptors
 from tests.helpers.studio import logger_to, until
@@ -184,6 +184,39 @@ async def test_a_process_whose_feeds_have_ended_ends_by_itself_at_the_stop(desk)
     assert is_gone(pid)
     assert desk.said("packager killed") == []
     assert desk.told == 0
+
+
+async def test_a_process_that_hangs_is_killed_and_replaced(desk):
+    desk.packager.tick()
+    desk.packager.open_feed().close()
+    await until(lambda: desk.packager.health.resident_bytes > 0)
+    pid = desk.packager.pid
+    for _ in range(SILENT_TICKS - 1):
+        desk.packager.tick()
+    desk.packager._take(protocol.Health(1, 0))
+    for _ in range(SILENT_TICKS - 1):
+        desk.packager.tick()
+    assert desk.said("packager hangs") == []
+    os.kill(pid, signal.SIGSTOP)
+    desk.packager.tick()
+    await until(lambda: desk.told == 1)
+
+    assert [line["pid"] for line in desk.said("packager hangs")] == [pid]
+    with desk.packager.open_feed() as feed:
+        feed.send(FLV)
+        assert await read(feed, 2) == RECORDS
+
+
+async def test_stop_after_a_death_lets_the_next_process_end_by_itself(desk):
+    desk.packager.open_feed().close()
+    await desk.kill()
+    await until(lambda: desk.packager.health.resident_bytes > 0)
+    pid = desk.packager.pid
+    child = desk.packager._child
+    await desk.packager.stop(5.0)
+
+    assert is_gone(pid)
+    assert child._process.returncode == 0
 
 
 async def test_a_word_that_no_packager_says_is_loud(desk):

@@ -34,6 +34,7 @@ async def test_nothing_is_packaged_that_nobody_asked_for(new_rig):
     rig.pass_time(3)
 
     assert len(rig.packagings) == 0
+    assert rig.packager.ticks == 3
     assert rig.packager.feeds == []
     assert rig.packagings.get("live", "s") is None
 
