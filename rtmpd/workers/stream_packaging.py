@@ -27,8 +27,8 @@ RETRY_S = 5.0
 """Until a stream is fed again whose feed could not be opened, or was closed by the packager."""
 END_S = 5.0
 """After a stream's end the packager has so long to send what is left of it."""
-IDLE_SEGMENTS = 3
-"""Who reads playlists comes back within so many segments, and is watching meanwhile, however short idle_s is."""
+IDLE_TARGETS = 3
+"""Who reads playlists comes back within so many target durations, and is watching meanwhile, however short idle_s is."""
 _EDITION_BYTES = 8
 _IDLE = "nobody watches it any more"
 _PRIVATE = "the stream is private"
@@ -49,11 +49,6 @@ class Shared:
     is_always_on: Callable[[str], bool]
     """Whether an application's streams are packaged though nobody watches them."""
     unix_now: Callable[[], float]
-
-    @property
-    def idle_s(self) -> float:
-        """How long a packaging goes on after the last who watched."""
-        return max(self.config.idle_s, IDLE_SEGMENTS * self.config.segment_s)
 
 
 class Packaging:
@@ -141,7 +136,7 @@ class Packaging:
         Args:
             now: seconds of the loop's clock.
         """
-        self._wanted_until_s = now + self._shared.idle_s
+        self._wanted_until_s = now + max(self._shared.config.idle_s, IDLE_TARGETS * self.window.target_duration_s)
 
     def follow(self, stream: Stream) -> None:
         """Take up a stream that is being published; harmless when it is followed already."""

@@ -36,6 +36,7 @@ class KeptWindow:
 
     def __init__(self, first_number):
         self.first_number = first_number
+        self.target_duration_s = 2
         self.events = []
         """"begin", the numbers of parts and "break", in order."""
         self.dates = []

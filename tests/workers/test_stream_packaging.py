@@ -168,9 +168,11 @@ async def test_a_viewer_keeps_it_and_its_leaving_begins_the_idle_time(rig):
 
 
 async def test_who_reads_playlists_is_not_idle_between_two_of_them(new_rig):
-    rig = new_rig(idle_s=0, segment_s=4)
+    rig = new_rig(idle_s=0)
     packaging = rig.packagings.want(rig.publish().stream)
-    rig.pass_time(11)
+    packaging.window.target_duration_s = 10
+    packaging.use(rig.clock.time())
+    rig.pass_time(29)
     assert packaging.is_running
     rig.pass_time(2)
 
