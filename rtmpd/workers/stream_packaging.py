@@ -116,13 +116,13 @@ class Packaging:
         """
         now = self._shared.services.loop.time()
         self.use(now)
+        self.look(now)
         if self.is_over:
             viewer.fragments_ended(_OVER)
         elif self._is_ending():
             self._output.viewers.attach(viewer)  # for the stream's next life
         else:
             self._output.attach(viewer)
-            self.look(now)
 
     def detach(self, viewer: FragmentViewer) -> None:
         """Let a viewer go, which is told nothing more; harmless for one that was ended."""

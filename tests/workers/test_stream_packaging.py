@@ -311,6 +311,48 @@ async def test_what_was_made_private_is_out_of_reach_at_once(rig):
     assert not another.is_running
 
 
+async def test_nobody_is_let_in_by_who_found_it_before_it_became_private(rig):
+    publication = rig.publish()
+    packaging = rig.packagings.want(publication.stream)
+    rig.send(publication, "k.")
+    await rig.settle()
+    publication.stream.hide("private")
+    viewer = Viewer()
+    packaging.attach(viewer)
+
+    assert viewer.told == ["it is not packaged any more"]
+
+
+async def test_a_viewer_may_come_back_while_it_is_told_of_the_end(rig):
+    publication = rig.publish()
+    rig.send(publication, "k.")
+
+    class Returning(Viewer):
+        def fragments_ended(self, reason):
+            super().fragments_ended(reason)
+            if publication.current:
+                rig.packagings.want(publication.stream).attach(self)
+
+    viewer = Returning()
+    packaging = rig.packagings.want(publication.stream)
+    packaging.attach(viewer)
+    await rig.settle()
+    rig.packager.die()
+    await rig.settle()
+    assert viewer.told == ["started", "the packager has failed", "started"]
+    publication.stream.hide("private")
+    assert rig.packagings.find(packaging.edition) is None
+    another = rig.packagings.get("live", "s")
+    publication.stream.reveal()
+    rig.pass_time(1)
+    await rig.settle()
+
+    assert packaging.is_over
+    assert viewer.told[3:] == ["the stream is private", "started"]
+    assert rig.packagings.want(publication.stream) is another is not packaging
+    assert len(rig.packagings) == 1
+
+
 async def test_parts_of_a_private_stream_reach_nobody_though_nobody_asks_meanwhile(rig):
     publication = rig.publish()
     packaging = rig.packagings.want(publication.stream)
