@@ -228,7 +228,8 @@ class Stream:
 
     def _fill(self, form: Form) -> Log:
         log = Log(form, self._retention)
-        key_frame = self.log.newest_key_frame
+        # From the oldest one: a playlist has a whole segment at once, and players start at the newest in any case.
+        key_frame = self.log.key_frame_at_or_before(self.log.start)
         start = self.log.start if key_frame is None else key_frame.position
         headers = self.headers if key_frame is None else key_frame.headers
         assert isinstance(headers, Headers)

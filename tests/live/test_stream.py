@@ -149,7 +149,7 @@ def test_audio_of_a_stream_with_video_is_no_place_to_start():
     assert summary(read(stream))[1] == (VIDEO, 0, b"\x17\x01")
 
 
-def test_flv_form_is_filled_from_the_newest_key_frame_and_then_kept_up():
+def test_flv_form_is_filled_from_the_oldest_key_frame_and_then_kept_up():
     stream = new_stream()
     publication = publish(stream)
     for message in [video_header(), key_frame(0), inter_frame(40), key_frame(1000), inter_frame(1040)]:
@@ -158,7 +158,8 @@ def test_flv_form_is_filled_from_the_newest_key_frame_and_then_kept_up():
     publication.append(inter_frame(1080), 0.0)
 
     tags = read(stream, log)
-    assert [tag.timestamp_ms for tag in tags] == [1000, 1000, 1040, 1080]
+    assert [tag.timestamp_ms for tag in tags] == [1000, 1000, 1040, 1080]  # a player starts at the newest
+    assert [entry.timestamp_ms for entry, _ in log.messages(0)] == [0, 40, 1000, 1040, 1080]
     assert stream.logs == (stream.log, log)
     assert stream.flv_log() is log
 
