@@ -3,19 +3,15 @@
 from __future__ import annotations
 
 import json
-import os
 import socket
-import subprocess
 from pathlib import Path
 
-import pytest
-
+from tests.helpers import npm
 from tests.helpers.api import Answer, Api
 from tests.helpers.processes import Program
 
 PACKAGE = "node-media-server@4.4.3"
 """The relay tasks of RTMP came with 4.4; their API is that of this version."""
-_INSTALL_S = 90
 _USER = {"username": "admin", "password": "of the tests"}
 
 
@@ -29,16 +25,7 @@ def install(directory: Path) -> Path:
     Returns:
         The program, for node.
     """
-    options = ["--no-audit", "--no-fund", "--ignore-scripts", "--no-update-notifier"]
-    command = ["npm", "install", *options, "--prefix", directory, PACKAGE]
-    try:
-        subprocess.run(
-            command, stdin=subprocess.DEVNULL, capture_output=True, text=True, timeout=_INSTALL_S, check=True
-        )
-    except subprocess.SubprocessError as error:
-        give_up = pytest.fail if os.environ.get("RTMPD_REQUIRE_PEERS") == "1" else pytest.skip
-        give_up(f"{PACKAGE} cannot be installed: {error}\n{error.stderr}")
-    return directory / "node_modules" / "node-media-server" / "bin" / "app.js"
+    return npm.install(directory, PACKAGE) / "bin" / "app.js"
 
 
 class NodeMediaServer(Program):
