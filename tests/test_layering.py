@@ -165,7 +165,7 @@ def own_imports(module):
 
 
 def allowed_prefixes(names):
-    return {name if name == "muxers" else f"rtmpd.{name}" for name in names}
+    return {name if is_within(name, "muxers") else f"rtmpd.{name}" for name in names}
 
 
 def folder_of(module):

@@ -50,6 +50,7 @@ class NumberedPart:
     data: bytes | memoryview
     duration_ms: int
     is_independent: bool
+    init_number: int
 
 
 class Span(Protocol):
@@ -214,7 +215,9 @@ class Window:
         elif self.current is not None and self._is_long_enough(self.current, part):
             self._complete_segment()
         run, segment = self._place(part)
-        numbered = NumberedPart(self.next_part_number, part.data, part.duration_ms, part.is_independent)
+        numbered = NumberedPart(
+            self.next_part_number, part.data, part.duration_ms, part.is_independent, segment.init_number
+        )
         segment.add(numbered)
         self._parts[numbered.number] = numbered
         self.next_part_number += 1
@@ -267,7 +270,7 @@ class Window:
         return self.current is not None
 
     def find_init(self, number: int) -> Init | None:
-        """Find an initialisation section that a segment, or the next one, needs."""
+        """Find an initialisation section that a segment which is held, or the next one, needs."""
         return self._inits.get(number)
 
     def find_segment(self, number: int) -> Segment | None:

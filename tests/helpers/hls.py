@@ -6,6 +6,7 @@ import io
 import os
 import shutil
 from contextlib import contextmanager
+from itertools import islice
 from pathlib import Path
 
 import av
@@ -26,8 +27,8 @@ def record(path, tags, batch=7, **options):
     return muxer.close()
 
 
-def read(path) -> list[Packet]:
-    """Every packet, as FFmpeg's HLS reader gives it out; by kind, as it reads tracks in turn."""
+def read(path, count: int | None = None) -> list[Packet]:
+    """Every packet, or the first ones, as FFmpeg's HLS reader gives them out; by kind, as it reads tracks in turn."""
     with av.open(path if isinstance(path, io.BytesIO) else str(path)) as container:
         packets = [
             Packet(
@@ -36,8 +37,7 @@ def read(path) -> list[Packet]:
                 round(packet.pts * packet.time_base * 1000),
                 bytes(packet),
             )
-            for packet in container.demux()
-            if packet.size
+            for packet in islice((packet for packet in container.demux() if packet.size), count)
         ]
     return by_kind(packets)
 

@@ -1,0 +1,348 @@
+"""
+HLS over HTTP, from memory: the playlist of a stream, and the files that it names.
+
+    /APP/STREAM.m3u8         for who may play the stream; waits for its publisher, and for what a player asks to wait for
+    /APP/EDITION/FILE.m4s    for who has the playlist: the edition cannot be guessed
+
+Low-latency players ask for a playlist that has a certain part (`_HLS_msn`, `_HLS_part`) and for the part that is hinted
+at before it is there; both are answered when it comes. RFC 8216bis section 6.2.5.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import re
+from collections.abc import Awaitable, Callable, Mapping
+from http import HTTPStatus
+from typing import NamedTuple, Protocol
+
+from aiohttp import web
+
+from rtmpd.config import Config
+from rtmpd.control.rooms import Named
+from rtmpd.live.stream import Stream, StreamState
+from rtmpd.live.window import Window
+from rtmpd.net.services import Services
+from rtmpd.web.hls_view import View
+from rtmpd.web.hls_viewers import DIRECTIVES, Viewer, Viewers
+from rtmpd.web.media import Media
+from rtmpd.web.problems import Refusal
+
+FIRST_ANSWER_S = 8.0
+"""For a first playlist to have something in it; hls.js gives up after 10 s."""
+TARGETS_BLOCKED = 3
+"""For so many target durations a request waits; then it is answered with what there is (RFC 8216bis section 6.2.5.2)."""
+NUMBERS_AHEAD = 1
+"""How far behind the segment that grows a player may ask for one: two behind the last whole one."""
+MILLISECONDS_AHEAD = 3_000
+"""And how far behind the newest part for another one."""
+LEAST_PARTS_AHEAD = 3
+"""But so many parts in any case (RFC 8216bis section 6.2.5.2: the advanced part limit)."""
+SILENCE_S = 10.0
+"""A viewer that asks for no playlist for so long, and for as long as three segments take, has gone."""
+SWEEP_S = 2.0
+PLAYLIST_TYPE = "application/vnd.apple.mpegurl"
+_LOOK_S = 0.25
+"""That a stream cannot be packaged is no change of its window: it is looked for this often, before the first answer."""
+_PLAYLIST_HEADERS = {"Cache-Control": "no-cache", "Content-Type": PLAYLIST_TYPE, "Server": "rtmpd"}
+_FILE_HEADERS = {"Cache-Control": "public, max-age=3600, immutable", "Server": "rtmpd"}
+"""A file is never another one under the same name: an edition is new for each run of a packager."""
+_LONGEST_NAME = 1024
+_DIRECTIVE = re.compile("[0-9]{1,15}")
+_REPLACEMENT = "\ufffd"
+
+Handler = Callable[[web.Request], Awaitable[web.Response]]
+
+
+class Packaging(Protocol):
+    """A stream that is packaged, as `rtmpd.workers.packaging` has it."""
+
+    edition: str
+    window: Window
+    refusal: str | None
+
+
+class Packagings(Protocol):
+    """All of them."""
+
+    def find(self, edition: str) -> Packaging | None:
+        """Find one that is answered for, by its edition."""
+
+    def get(self, app: str, name: str) -> Packaging | None:
+        """Find that of a stream, whether that goes on or ended not long ago."""
+
+    def want(self, stream: Stream) -> Packaging:
+        """Begin to package a stream, or go on for a while."""
+
+
+class _Wanted(NamedTuple):
+    """What a playlist must have before a player wants it."""
+
+    number: int
+    part: int | None
+
+
+class Hls:
+    """Answers players of HLS (an `rtmpd.web.media.Outputs`)."""
+
+    def __init__(self, media: Media, packagings: Packagings, services: Services, config: Config) -> None:
+        """
+        Prepare.
+
+        Args:
+            media: admits viewers.
+            packagings: what there is to see.
+            services: of the server.
+            config: its packaging.
+        """
+        self._media = media
+        self._packagings = packagings
+        self._services = services
+        self._silence_s = SILENCE_S + 3 * config.packaging.segment_s
+        self._viewers = Viewers(media, services)
+        self._views: dict[str, View] = {}
+        self._sweep_timer: asyncio.TimerHandle | None = None
+
+    def routes(self) -> list[web.RouteDef]:
+        """What it answers."""
+        return [
+            web.get("/{app:.+}/{stream:[^/]+}.m3u8", self.playlist),
+            web.get(r"/{app:.+}/{edition:[0-9a-f]{16}}/{kind:init-|part-|}{number:[0-9]{1,15}}.m4s", self.file),
+        ]
+
+    def reload(self, config: Config) -> None:
+        """
+        Use another configuration: nothing in it matters here before the next start.
+
+        Args:
+            config: of the server.
+        """
+
+    def close(self) -> None:
+        """Let everybody go, before the site is closed."""
+        if self._sweep_timer is not None:
+            self._sweep_timer.cancel()
+        for viewer in self._viewers:
+            viewer.leave("server stops")
+        for edition in list(self._views):
+            self._views.pop(edition).close()
+
+    async def playlist(self, request: web.Request) -> web.Response:
+        """
+        Answer with a stream's playlist.
+
+        Args:
+            request: its query is that of an RTMP URL, and may say what to wait for.
+
+        Raises:
+            Refusal: 400, 403, 404, 415 or 503.
+        """
+        return await self._shared(request, self._playlist)
+
+    async def file(self, request: web.Request) -> web.Response:
+        """
+        Answer with a file that a playlist names.
+
+        Args:
+            request: without a query.
+
+        Raises:
+            Refusal: 404.
+        """
+        return await self._shared(request, self._file)
+
+    async def _shared(self, request: web.Request, handler: Handler) -> web.Response:
+        """Refusals are for the pages of other sites to read, too."""
+        try:
+            return await handler(request)
+        except Refusal as refusal:
+            refusal.headers = {**self._media.headers(request), **refusal.headers}
+            raise
+
+    # Playlists
+
+    async def _playlist(self, request: web.Request) -> web.Response:
+        asked, wanted = _named(request), _wanted(request)
+        viewer = await self._viewers.admit(request, asked)
+        self._keep_sweeping()
+        with viewer.asking():
+            view = await self._ready(viewer)
+            self._viewers.note_source(viewer, request, view.edition)
+            if wanted is not None:
+                window = view.window
+                _check_distance(window, wanted)
+                await view.waiting.until(lambda: window.has(wanted.number, wanted.part), _blocked_s(window))
+                self._find(viewer.join())  # it took a while: keep it alive, if it may be seen still
+        return self._answer_playlist(request, view, viewer)
+
+    def _answer_playlist(self, request: web.Request, view: View, viewer: Viewer) -> web.Response:
+        rendered = view.playlist()
+        headers = {**_PLAYLIST_HEADERS, **self._media.headers(request)}
+        headers["Vary"] = ", ".join(filter(None, ("Accept-Encoding", headers.get("Vary"))))
+        body = rendered.plain
+        if _takes_gzip(request):
+            headers["Content-Encoding"] = "gzip"
+            body = rendered.compressed
+        viewer.bytes_out += len(body)
+        return web.Response(body=body, headers=headers)
+
+    async def _ready(self, viewer: Viewer) -> View:
+        """Wait for a publisher, and then for the first media."""
+        loop = self._services.loop
+        media_s = loop.time() + FIRST_ANSWER_S
+        publisher_s = loop.time() + min(self._services.wait_s, FIRST_ANSWER_S)
+        while True:
+            stream = viewer.join()
+            view = self._find(stream)
+            if view is not None and view.has_enough:
+                return view
+            left_s = (media_s if stream.is_watchable else publisher_s) - loop.time()
+            if left_s <= 0:
+                raise _nothing_yet(stream)
+            if view is None:
+                await viewer.waiting.until(_watchable(stream), min(left_s, _LOOK_S))
+            else:
+                await view.waiting.until(_enough(view), min(left_s, _LOOK_S))
+
+    def _find(self, stream: Stream) -> View | None:
+        packaging = None
+        if stream.is_watchable:
+            packaging = self._packagings.want(stream)
+        elif stream.state is StreamState.IDLE:  # one that is private is not to be seen, nor what was seen of it before
+            packaging = self._packagings.get(stream.app, stream.name)
+        if packaging is None:
+            return None
+        if packaging.refusal is not None:
+            raise Refusal(HTTPStatus.UNSUPPORTED_MEDIA_TYPE, packaging.refusal)
+        return self._view(packaging)
+
+    def _view(self, packaging: Packaging) -> View:
+        view = self._views.get(packaging.edition)
+        if view is None:
+            view = self._views[packaging.edition] = View(packaging.window, packaging.edition)
+            self._keep_sweeping()
+        return view
+
+    # Files
+
+    async def _file(self, request: web.Request) -> web.Response:
+        edition, number = request.match_info["edition"], int(request.match_info["number"])
+        packaging = self._packagings.find(edition)
+        if packaging is None:
+            raise _gone()
+        match request.match_info["kind"]:
+            case "init-":
+                return self._answer_init(request, packaging, number)
+            case "part-":
+                return await self._answer_part(request, packaging, number)
+            case _:
+                return self._answer_segment(request, packaging, number)
+
+    def _answer_init(self, request: web.Request, packaging: Packaging, number: int) -> web.Response:
+        init = packaging.window.find_init(number)
+        if init is None:
+            raise _gone()
+        return self._answer_file(request, packaging, number, init.data)
+
+    def _answer_segment(self, request: web.Request, packaging: Packaging, number: int) -> web.Response:
+        segment = packaging.window.find_segment(number)
+        if segment is None or segment.data is None:
+            raise _gone()
+        return self._answer_file(request, packaging, segment.init_number, segment.data)
+
+    async def _answer_part(self, request: web.Request, packaging: Packaging, number: int) -> web.Response:
+        window = packaging.window
+        if number == window.next_part_number and not window.is_broken_off:
+            waiting = self._view(packaging).waiting
+            await waiting.until(lambda: window.next_part_number > number, _blocked_s(window))
+        part = window.find_part(number)
+        if part is None:
+            raise _gone()
+        return self._answer_file(request, packaging, part.init_number, bytes(part.data))
+
+    def _answer_file(self, request: web.Request, packaging: Packaging, init_number: int, data: bytes) -> web.Response:
+        viewer = self._viewers.find_source(request, packaging.edition)
+        if viewer is not None:
+            viewer.bytes_out += len(data)
+        init = packaging.window.find_init(init_number)
+        kind = "video/mp4" if init is None or init.has_video else "audio/mp4"
+        return web.Response(body=data, headers={**_FILE_HEADERS, "Content-Type": kind, **self._media.headers(request)})
+
+    # What goes
+
+    def _keep_sweeping(self) -> None:
+        if self._sweep_timer is None and (self._viewers or self._views):
+            self._sweep_timer = self._services.loop.call_later(SWEEP_S, self._sweep)
+
+    def _sweep(self) -> None:
+        self._sweep_timer = None
+        self._viewers.sweep(self._silence_s)
+        for edition in [each for each in self._views if self._packagings.find(each) is None]:
+            self._views.pop(edition).close()
+        self._keep_sweeping()
+
+
+def _named(request: web.Request) -> Named:
+    """What no publisher can be called is not asked about: it would reach hooks and the log."""
+    named = Named(request.match_info["app"], request.match_info["stream"])
+    segments = {*named.app.split("/"), named.name}
+    is_name = named.path.isprintable() and len(named.path) <= _LONGEST_NAME and _REPLACEMENT not in named.path
+    if "/" in named.name or segments & {"", ".", ".."} or not is_name:
+        raise Refusal(HTTPStatus.NOT_FOUND, "no stream can have that name")
+    return named
+
+
+def _wanted(request: web.Request) -> _Wanted | None:
+    """Read what a player asks to wait for; directives that are not known are to be ignored."""
+    given: Mapping[str, str] = request.query
+    values = {}
+    for name in ("msn", "part"):
+        value = given.get(f"{DIRECTIVES}{name}")
+        if value is not None:
+            if _DIRECTIVE.fullmatch(value) is None:
+                raise Refusal(HTTPStatus.BAD_REQUEST, f"{DIRECTIVES}{name} is a whole number")
+            values[name] = int(value)
+    if not values:
+        return None
+    if "msn" not in values:
+        raise Refusal(HTTPStatus.BAD_REQUEST, f"{DIRECTIVES}part needs {DIRECTIVES}msn")
+    return _Wanted(values["msn"], values.get("part"))
+
+
+def _check_distance(window: Window, wanted: _Wanted) -> None:
+    ahead = wanted.number - window.next_number
+    newest = len(window.current.parts) if ahead == 0 and window.current is not None else 0
+    parts_ahead = 0 if wanted.part is None or ahead < 0 else wanted.part - newest
+    if ahead > NUMBERS_AHEAD or parts_ahead > max(MILLISECONDS_AHEAD // window.part_ms, LEAST_PARTS_AHEAD):
+        raise Refusal(HTTPStatus.BAD_REQUEST, "that is too far behind the end of the playlist")
+
+
+def _blocked_s(window: Window) -> float:
+    return TARGETS_BLOCKED * window.target_duration_s
+
+
+def _watchable(stream: Stream) -> Callable[[], bool]:
+    return lambda: stream.is_watchable
+
+
+def _enough(view: View) -> Callable[[], bool]:
+    return lambda: view.has_enough
+
+
+def _nothing_yet(stream: Stream) -> Refusal:
+    if stream.is_watchable:
+        reason = f"nothing of {stream.path} is packaged yet"
+        return Refusal(HTTPStatus.SERVICE_UNAVAILABLE, reason, headers={"Retry-After": "1"})
+    return Refusal(HTTPStatus.NOT_FOUND, f"nobody publishes {stream.path}")
+
+
+def _gone() -> Refusal:
+    return Refusal(HTTPStatus.NOT_FOUND, "there is no such file any more, or not yet")
+
+
+def _takes_gzip(request: web.Request) -> bool:
+    for each in request.headers.get("Accept-Encoding", "").lower().split(","):
+        coding, _, weight = each.partition(";")
+        if coding.strip() == "gzip":
+            return weight.replace(" ", "") not in {"q=0", "q=0.0", "q=0.00", "q=0.000"}
+    return False
