@@ -69,7 +69,7 @@ class LivePlaylist:
     part_ms: int
     """How long parts usually are; longer ones count where they are listed."""
     hint_uri: str | None = None
-    """Of the next part, which can be asked for before it is there; None where nothing is known to follow."""
+    """Of the next part, which can be asked for before it is there; None where only a discontinuity can follow."""
 
 
 def render(playlist: LivePlaylist) -> str:
@@ -90,6 +90,9 @@ def render(playlist: LivePlaylist) -> str:
         map_uri = segment.map_uri
     if playlist.hint_uri is not None:
         lines.append(f'#EXT-X-PRELOAD-HINT:TYPE=PART,URI="{playlist.hint_uri}"')
+    elif playlist.segments:
+        # Now, not with the segment: hls.js counts the one that it expects, and ends where the count changes later.
+        lines.append("#EXT-X-DISCONTINUITY")
     return "".join(f"{line}\n" for line in lines)
 
 

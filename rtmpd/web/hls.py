@@ -30,14 +30,15 @@ from rtmpd.web.problems import Refusal
 
 FIRST_ANSWER_S = 8.0
 """For a first playlist to have something in it; hls.js gives up after 10 s."""
-TARGETS_BLOCKED = 3
-"""For so many target durations a request waits; then it is answered with what there is (RFC 8216bis section 6.2.5.2)."""
 NUMBERS_AHEAD = 1
 """How far behind the segment that grows a player may ask for one: two behind the last whole one."""
-MILLISECONDS_AHEAD = 3_000
-"""And how far behind the newest part for another one."""
-LEAST_PARTS_AHEAD = 3
-"""But so many parts in any case (RFC 8216bis section 6.2.5.2: the advanced part limit)."""
+TARGETS_AHEAD = 2
+"""
+And how far behind the newest part for another one, in target durations.
+
+RFC 8216bis section 6.2.5.2 would refuse what is 3 s ahead. After a pause hls.js asks for what it thinks has come meanwhile,
+up to 1.5 target durations ahead, and gives up when that is refused.
+"""
 SILENCE_S = 10.0
 """A viewer that asks for no playlist for so long, and for as long as three segments take, has gone."""
 SWEEP_S = 2.0
@@ -169,10 +170,10 @@ class Hls:
             view = await self._ready(viewer)
             self._viewers.note_source(viewer, request, view.edition)
             if wanted is not None:
-                window = view.window
-                _check_distance(window, wanted)
-                await view.waiting.until(lambda: window.has(wanted.number, wanted.part), _blocked_s(window))
-                self._find(viewer.join())  # it took a while: keep it alive, if it may be seen still
+                _check_distance(view.window, wanted)
+                await view.wait_for_media(wanted.number, wanted.part)
+                if self._find(stream := viewer.join()) is None:  # it took a while, and may be private now
+                    raise _nothing_yet(stream)
         return self._answer_playlist(request, view, viewer)
 
     def _answer_playlist(self, request: web.Request, view: View, viewer: Viewer) -> web.Response:
@@ -187,22 +188,26 @@ class Hls:
         return web.Response(body=body, headers=headers)
 
     async def _ready(self, viewer: Viewer) -> View:
-        """Wait for a publisher, and then for the first media."""
+        """
+        Wait for a publisher, and then for a whole segment, without which hls.js sees nothing.
+
+        Where key frames are rare that takes too long, and a second of parts is better than nothing.
+        """
         loop = self._services.loop
         media_s = loop.time() + FIRST_ANSWER_S
         publisher_s = loop.time() + min(self._services.wait_s, FIRST_ANSWER_S)
         while True:
             stream = viewer.join()
             view = self._find(stream)
-            if view is not None and view.has_enough:
-                return view
             left_s = (media_s if stream.is_watchable else publisher_s) - loop.time()
+            if view is not None and (view.has_segment or (left_s <= 0 and view.has_parts)):
+                return view
             if left_s <= 0:
                 raise _nothing_yet(stream)
             if view is None:
                 await viewer.waiting.until(_watchable(stream), min(left_s, _LOOK_S))
             else:
-                await view.waiting.until(_enough(view), min(left_s, _LOOK_S))
+                await view.waiting.until(_begun(view), min(left_s, _LOOK_S))
 
     def _find(self, stream: Stream) -> View | None:
         packaging = None
@@ -251,11 +256,8 @@ class Hls:
         return self._answer_file(request, packaging, segment.init_number, segment.data)
 
     async def _answer_part(self, request: web.Request, packaging: Packaging, number: int) -> web.Response:
-        window = packaging.window
-        if number == window.next_part_number and not window.is_broken_off:
-            waiting = self._view(packaging).waiting
-            await waiting.until(lambda: window.next_part_number > number, _blocked_s(window))
-        part = window.find_part(number)
+        await self._view(packaging).wait_for_part(number)
+        part = packaging.window.find_part(number)
         if part is None:
             raise _gone()
         return self._answer_file(request, packaging, part.init_number, bytes(part.data))
@@ -313,20 +315,16 @@ def _check_distance(window: Window, wanted: _Wanted) -> None:
     ahead = wanted.number - window.next_number
     newest = len(window.current.parts) if ahead == 0 and window.current is not None else 0
     parts_ahead = 0 if wanted.part is None or ahead < 0 else wanted.part - newest
-    if ahead > NUMBERS_AHEAD or parts_ahead > max(MILLISECONDS_AHEAD // window.part_ms, LEAST_PARTS_AHEAD):
+    if ahead > NUMBERS_AHEAD or parts_ahead * window.part_ms > TARGETS_AHEAD * window.target_duration_s * 1000:
         raise Refusal(HTTPStatus.BAD_REQUEST, "that is too far behind the end of the playlist")
-
-
-def _blocked_s(window: Window) -> float:
-    return TARGETS_BLOCKED * window.target_duration_s
 
 
 def _watchable(stream: Stream) -> Callable[[], bool]:
     return lambda: stream.is_watchable
 
 
-def _enough(view: View) -> Callable[[], bool]:
-    return lambda: view.has_enough
+def _begun(view: View) -> Callable[[], bool]:
+    return lambda: view.has_segment
 
 
 def _nothing_yet(stream: Stream) -> Refusal:

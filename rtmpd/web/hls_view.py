@@ -7,6 +7,7 @@ a proxy, and who has the playlist has what it lists. A packaging that begins aga
 
 from __future__ import annotations
 
+import asyncio
 import functools
 import gzip
 from datetime import UTC, datetime
@@ -16,7 +17,17 @@ from rtmpd.live.window import Segment, Window
 from rtmpd.web.waiting import Waiting
 
 FIRST_ANSWER_MS = 1_000
-"""Less media than this is nothing to begin with, unless it is a whole segment."""
+"""Less than this in parts is nothing to begin with."""
+TARGETS_BLOCKED = 3
+"""For so many target durations a request waits; then it is answered with what there is (RFC 8216bis section 6.2.5.2)."""
+TARGETS_STALLED = 0.6
+PARTS_STALLED = 2
+"""
+Sooner if nothing comes at all, for so many target durations or parts, whichever is longer.
+
+hls.js takes a reload for lost after 0.8 target durations (or three parts), and itself for lost after three of them: a
+publisher that is gone for a moment would end it. What is answered without news it asks for again at its leisure.
+"""
 _GZIP_LEVEL = 6
 
 
@@ -55,12 +66,20 @@ class View:
         self.edition = edition
         """What its URIs begin with."""
         self._version = -1
-        window.listeners.append(self.waiting.look)
+        self._is_closed = False
+        self._loop = asyncio.get_running_loop()
+        self._changed_s = self._loop.time()
+        window.listeners.append(self._changed)
 
     @property
-    def has_enough(self) -> bool:
-        """Whether a player can begin."""
-        return bool(self.window.segments) or self.window.listed_ms >= FIRST_ANSWER_MS
+    def has_segment(self) -> bool:
+        """Whether every player can begin."""
+        return bool(self.window.segments)
+
+    @property
+    def has_parts(self) -> bool:
+        """Whether one that knows parts can."""
+        return self.window.listed_ms >= FIRST_ANSWER_MS
 
     def playlist(self) -> Rendered:
         """Write the playlist as it is now, if that was not done before."""
@@ -69,10 +88,47 @@ class View:
             self._rendered = Rendered(render(_playlist_of(self.window, self.edition)))
         return self._rendered
 
+    async def wait_for_media(self, number: int, index: int | None) -> None:
+        """
+        Wait until the playlist has what a player asks for, or the window stalls, or it takes too long.
+
+        Args:
+            number: of a segment.
+            index: of a part of it; None: all of it.
+        """
+        window = self.window
+        ends_s = self._loop.time() + self._blocked_s
+        stalled_s = max(PARTS_STALLED * window.part_ms / 1000, TARGETS_STALLED * window.target_duration_s)
+        stalls_s = self._loop.time() + stalled_s
+        while (left_s := min(ends_s, stalls_s) - self._loop.time()) > 0:
+            if await self.waiting.until(lambda: window.has(number, index), left_s) or self._is_closed:
+                return
+            stalls_s = max(stalls_s, self._changed_s + stalled_s)
+
+    async def wait_for_part(self, number: int) -> None:
+        """
+        Wait until a part that is hinted at has come, or will not come, or it takes too long.
+
+        Args:
+            number: of the part.
+        """
+        window = self.window
+        if number == window.next_part_number:
+            await self.waiting.until(lambda: window.next_part_number > number or window.is_broken_off, self._blocked_s)
+
     def close(self) -> None:
         """Do not listen any more; who waits goes on."""
-        self.window.listeners.remove(self.waiting.look)
+        self._is_closed = True
+        self.window.listeners.remove(self._changed)
         self.waiting.dismiss()
+
+    @property
+    def _blocked_s(self) -> float:
+        return TARGETS_BLOCKED * self.window.target_duration_s
+
+    def _changed(self) -> None:
+        self._changed_s = self._loop.time()
+        self.waiting.look()
 
 
 def init_name(number: int) -> str:

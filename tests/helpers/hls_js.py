@@ -29,6 +29,7 @@ console.log(JSON.stringify(texts.map((text) => {
         parts: (level.partList || []).map((part) =>
             ({ uri: part.relurl, number: part.fragment.sn, index: part.index, duration: part.duration,
                independent: part.independent, discontinuities: part.fragment.cc })),
+        next: level.fragmentHint ? [level.fragmentHint.sn, level.fragmentHint.cc] : null,
         hint: level.preloadHint ? level.preloadHint.URI : null,
     };
 })));

@@ -89,7 +89,9 @@ def test_segments_are_called_independent_only_if_all_of_them_are():
 
 
 def test_a_discontinuity_names_its_initialisation_section_again():
-    playlist = playlist_of(segment_of(0), segment_of(1, is_discontinuity=True), segment_of(2, init=1))
+    playlist = playlist_of(
+        segment_of(0), segment_of(1, is_discontinuity=True), segment_of(2, init=1), hint_uri="e/part-30.m4s"
+    )
 
     assert lines_of(playlist, ("#EXT-X-DISCONTINUITY", "#EXT-X-MAP", "#EXTINF"))[1:] == [
         '#EXT-X-MAP:URI="e/init-0.m4s"',
@@ -121,12 +123,16 @@ def test_hls_js_reads_what_was_meant(tmp_path):
         hint_uri="e/part-43.m4s",
     )
     broken_off = playlist_of(*map(segment_of, range(3)))
+    resumed = playlist_of(
+        *map(segment_of, range(3)), segment_of(3, 1, whole=False, is_discontinuity=True), hint_uri="e/x"
+    )
 
-    growing, level, ended = hls_js.parse(bundles, [render(GROWING), render(moving), render(broken_off)])
+    growing, level, ended, going_on = hls_js.parse(bundles, [*map(render, (GROWING, moving, broken_off, resumed))])
 
     assert [each["error"] for each in (growing, level, ended)] == [None, None, None]
     assert (level["target"], level["partTarget"], level["partHoldBack"], level["holdBack"]) == (2, 0.2, 1, 6)
     assert (level["blocks"], level["live"], ended["live"], ended["hint"]) == (True, True, True, None)
+    assert (ended["next"], going_on["next"]) == ([10, 4], [10, 4])
     assert [(each["number"], each["discontinuities"], each["uri"], each["init"]) for each in level["segments"]] == [
         (7, 3, "e/0.m4s", "e/init-0.m4s"),
         (8, 3, "e/1.m4s", "e/init-0.m4s"),

@@ -15,6 +15,7 @@ from muxers.fragments import FragmentSplitter
 from rtmpd.live.fragments import Init, Part
 from rtmpd.live.registry import Takeover
 from rtmpd.web import hls as hls_module
+from rtmpd.web import hls_view
 from rtmpd.web.hls import PLAYLIST_TYPE
 from tests.helpers.footage import footage, tags_of
 from tests.helpers.hls import read, record
@@ -29,8 +30,10 @@ async def rig(tmp_path):
 
 
 @pytest.fixture
-def feed(rig):
-    """Of a stream that is published, with a whole segment and three parts of another one."""
+def feed(rig, monkeypatch):
+    """Of a stream that is published, with a whole segment and three parts of another one; it never stalls by itself."""
+    monkeypatch.setattr(hls_view, "TARGETS_STALLED", 60)
+    monkeypatch.setattr(hls_view, "TARGETS_BLOCKED", 60)
     rig.publish()
     feed = rig.packaging().feed
     feed.group()
@@ -63,6 +66,7 @@ async def test_pages_of_some_sites_only_and_compression_are_both_named_to_caches
     async with HlsRig(tmp_path, http={"media_origins": ["https://a.example"]}) as rig:
         rig.publish()
         rig.packaging().feed.group()
+        rig.packaging().feed.part(key=True)
         answer = await rig.get(Origin="https://a.example")
         refused = await rig.get("/live/cam.m3u8?_HLS_msn=x", Origin="https://a.example")
 
@@ -152,7 +156,9 @@ async def test_files_of_another_edition_are_not_found(rig, feed):
 async def test_applications_may_have_slashes_and_names_characters_that_are_escaped(rig):
     for app, name in (("a/b", "cam"), ("live", "Käse: 1+1%")):
         publication = rig.services.registry.publish(app, name, "me", Takeover.SAME, lambda _: None)
-        rig.packagings.want(publication.stream).feed.group()
+        feed = rig.packagings.want(publication.stream).feed
+        feed.group()
+        feed.part(key=True)
 
     assert (await rig.get("/a/b/cam.m3u8")).status == 200
     answer = await rig.get("/live/K%C3%A4se:%201%2B1%25.m3u8")
@@ -174,17 +180,25 @@ async def test_what_no_stream_can_be_called_is_not_asked_about(rig, path):
 # Waiting for a stream
 
 
-async def test_the_first_answer_waits_for_a_publisher_and_for_a_second_of_media(rig):
+async def test_the_first_answer_waits_for_a_publisher_and_for_a_whole_segment(rig):
     async with rig.asking("/live/cam.m3u8") as (task,):
         await rig.until(lambda: rig.viewers)
         rig.publish()
         feed = rig.packaging().feed
         await rig.until(lambda: rig.waiting)
-        feed.group(parts=4)
+        feed.group()
         assert rig.waiting == 1
-        feed.part()
+        feed.part(key=True)
 
-    assert task.result().body.count(b"#EXT-X-PART:") == 5
+    assert task.result().body.count(b"#EXTINF:") == 1
+
+
+async def test_where_key_frames_are_rare_parts_are_better_than_nothing(rig, monkeypatch):
+    monkeypatch.setattr(hls_module, "FIRST_ANSWER_S", 0.05)
+    rig.publish()
+    rig.packaging().feed.group(parts=20)
+
+    assert (await rig.text()).count("#EXT-X-PART:") == 20
 
 
 async def test_nobody_waits_for_a_publisher_longer_than_players_do(tmp_path):
@@ -229,6 +243,7 @@ async def test_a_stream_that_is_private_shows_nothing_not_even_what_it_showed(tm
     async with HlsRig(tmp_path, wait_s=0.0) as rig:
         publication = rig.publish()
         rig.packaging().feed.group()
+        rig.packaging().feed.part(key=True)
         await rig.text()
         publication.stream.hide("for me alone")
 
@@ -236,6 +251,15 @@ async def test_a_stream_that_is_private_shows_nothing_not_even_what_it_showed(tm
 
         publication.stream.reveal()
         assert (await rig.get()).status == 200
+
+
+async def test_a_stream_that_becomes_private_while_a_reload_waits_is_not_shown(rig, feed):
+    async with rig.asking(f"/live/cam.m3u8?_HLS_msn={FIRST + 1}&_HLS_part=3") as (task,):
+        await rig.until(lambda: rig.waiting)
+        rig.services.registry.find("live", "cam").hide("for me alone")
+        feed.part()
+
+    assert task.result().status == 404
 
 
 async def test_a_stream_under_the_name_of_one_that_ended_is_found(rig):
@@ -246,6 +270,8 @@ async def test_a_stream_under_the_name_of_one_that_ended_is_found(rig):
         rig.services.registry.end_all("over")
         rig.publish()
         rig.packaging().feed.group()
+        rig.packaging().feed.part(key=True)
+        rig.packaging().window.break_off()
 
     assert task.result().status == 200
 
@@ -302,7 +328,7 @@ async def test_a_part_that_is_hinted_at_is_answered_when_it_comes(rig, feed):
 
 
 async def test_nobody_waits_for_ever(rig, feed, monkeypatch):
-    monkeypatch.setattr(hls_module, "TARGETS_BLOCKED", 0.02)
+    monkeypatch.setattr(hls_view, "TARGETS_BLOCKED", 0.02)
 
     playlist = await rig.get(f"/live/cam.m3u8?_HLS_msn={FIRST + 1}")
     part = await rig.get(f"/live/{rig.packaging().edition}/part-13.m4s")
@@ -310,12 +336,21 @@ async def test_nobody_waits_for_ever(rig, feed, monkeypatch):
     assert (playlist.status, part.status) == (200, 404)
 
 
+async def test_a_part_that_is_hinted_at_and_will_not_come_is_not_found_at_once(rig, feed):
+    async with rig.asking(f"/live/{rig.packaging().edition}/part-13.m4s") as (task,):
+        await rig.until(lambda: rig.waiting)
+        feed.window.break_off()
+        assert rig.waiting == 0
+
+    assert task.result().status == 404
+
+
 @pytest.mark.parametrize(
     "query",
     [
         f"_HLS_msn={FIRST + 3}",
-        f"_HLS_msn={FIRST + 1}&_HLS_part=19",
-        f"_HLS_msn={FIRST + 2}&_HLS_part=16",
+        f"_HLS_msn={FIRST + 1}&_HLS_part=24",
+        f"_HLS_msn={FIRST + 2}&_HLS_part=21",
         "_HLS_msn=999999999999999",
         "_HLS_msn=-1",
         "_HLS_msn=",
@@ -331,13 +366,13 @@ async def test_what_makes_no_sense_or_is_too_far_ahead_is_a_bad_request(rig, fee
 
 
 @pytest.mark.parametrize(
-    "query", [f"_HLS_msn={FIRST + 2}", f"_HLS_msn={FIRST + 1}&_HLS_part=18", f"_HLS_msn={FIRST + 2}&_HLS_part=0"]
+    "query", [f"_HLS_msn={FIRST + 2}", f"_HLS_msn={FIRST + 1}&_HLS_part=23", f"_HLS_msn={FIRST + 2}&_HLS_part=0"]
 )
 async def test_what_is_not_far_ahead_is_waited_for(rig, feed, query):
     async with rig.asking(f"/live/cam.m3u8?{query}") as (task,):
         await rig.until(lambda: rig.waiting)
         for _ in range(3):
-            feed.group(parts=16)
+            feed.group(parts=24)
 
     assert task.result().status == 200
 
@@ -358,7 +393,7 @@ async def test_500_wait_for_a_part_and_are_all_answered_when_it_comes(rig, feed)
 
 
 async def test_500_wait_when_the_stream_ends_and_get_what_there_is(rig, feed, monkeypatch):
-    monkeypatch.setattr(hls_module, "TARGETS_BLOCKED", 1)
+    monkeypatch.setattr(hls_view, "TARGETS_STALLED", 2)
     path = f"/live/cam.m3u8?_HLS_msn={FIRST + 2}"
     async with rig.asking(*[path] * 500) as tasks:
         await rig.until(lambda: rig.waiting == 500)

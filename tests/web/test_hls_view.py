@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import asyncio
 import gzip
 
+from rtmpd.web import hls_view
 from rtmpd.web.hls_view import View
 from tests.helpers.live_window import FIRST, Feed
 
@@ -14,7 +16,7 @@ def lines_of(view):
     return view.playlist().plain.decode().splitlines()
 
 
-def test_the_playlist_has_what_the_window_has():
+async def test_the_playlist_has_what_the_window_has():
     feed = Feed(begun=True, most_segments=3)
     view = View(feed.window, EDITION)
     feed.group()
@@ -33,7 +35,7 @@ def test_the_playlist_has_what_the_window_has():
     ]
 
 
-def test_after_a_break_nothing_is_hinted_at_and_the_list_stays():
+async def test_after_a_break_nothing_is_hinted_at_and_the_list_stays():
     feed = Feed()
     view = View(feed.window, EDITION)
     feed.group(parts=3)
@@ -41,11 +43,12 @@ def test_after_a_break_nothing_is_hinted_at_and_the_list_stays():
 
     lines = lines_of(view)
 
-    assert lines[-1] == f"{EDITION}/{FIRST}.m4s"
+    # The discontinuity that can only follow is there at once: hls.js ends where it comes with its segment.
+    assert lines[-2:] == [f"{EDITION}/{FIRST}.m4s", "#EXT-X-DISCONTINUITY"]
     assert "#EXT-X-ENDLIST" not in lines
 
 
-def test_it_is_written_and_compressed_once_for_each_version():
+async def test_it_is_written_and_compressed_once_for_each_version():
     feed = Feed()
     view = View(feed.window, EDITION)
     feed.part(key=True)
@@ -58,25 +61,75 @@ def test_it_is_written_and_compressed_once_for_each_version():
     assert view.playlist().plain != first.plain
 
 
-def test_a_player_can_begin_with_a_second_or_with_a_whole_segment():
+async def test_players_can_begin_with_a_whole_segment_and_some_with_a_second():
     feed = Feed()
     view = View(feed.window, EDITION)
     feed.group(parts=4)
-    assert not view.has_enough
+    assert not view.has_parts
     feed.part()
-    assert view.has_enough
-
-    short = Feed()
-    view = View(short.window, EDITION)
-    short.part(key=True)
-    short.window.break_off()
-    assert view.has_enough
+    assert view.has_parts
+    assert not view.has_segment
+    feed.window.break_off()
+    assert view.has_segment
 
 
-def test_a_view_that_is_closed_listens_no_more():
+async def test_a_view_that_is_closed_listens_no_more():
     feed = Feed()
     view = View(feed.window, EDITION)
     View(feed.window, EDITION)
     view.close()
 
     assert len(feed.window.listeners) == 1
+
+
+async def test_who_waits_for_media_is_answered_when_they_come():
+    feed = Feed()
+    view = View(feed.window, EDITION)
+    async with asyncio.TaskGroup() as group:
+        task = group.create_task(view.wait_for_media(FIRST, 1))
+        await asyncio.sleep(0)
+        feed.part(key=True)
+        assert len(view.waiting) == 1
+        feed.part()
+        assert len(view.waiting) == 0
+
+    assert task.done()
+
+
+async def test_who_waits_is_not_kept_while_nothing_comes():
+    feed = Feed(segment_ms=1000)
+    feed.part(key=True)
+    view = View(feed.window, EDITION)
+    began_s = asyncio.get_running_loop().time()
+
+    await view.wait_for_media(FIRST, 1)
+
+    # hls.js gives a reload up after 0.8 target durations, and itself after three of them.
+    assert asyncio.get_running_loop().time() - began_s >= 0.6
+    assert len(view.waiting) == 0
+
+
+async def test_as_long_as_something_comes_who_waits_for_more_stays(monkeypatch):
+    monkeypatch.setattr(hls_view, "TARGETS_STALLED", 0.0)
+    feed = Feed(part_ms=5)  # 10 ms without a part are a stall
+    view = View(feed.window, EDITION)
+    async with asyncio.TaskGroup() as group:
+        task = group.create_task(view.wait_for_media(FIRST, 99))
+        while len(view.waiting) == 0:
+            await asyncio.sleep(0)
+        for _ in range(2000):
+            feed.part(duration_ms=1)
+            await asyncio.sleep(0)
+            if feed.window.has(FIRST, 99):
+                break
+            assert not task.done()
+
+
+async def test_nobody_waits_longer_than_a_few_target_durations(monkeypatch):
+    monkeypatch.setattr(hls_view, "TARGETS_BLOCKED", 0.01)
+    view = View(Feed().window, EDITION)
+
+    await view.wait_for_media(FIRST, 0)
+    await view.wait_for_part(0)
+
+    assert len(view.waiting) == 0

@@ -14,6 +14,7 @@ async def rig(tmp_path):
     async with HlsRig(tmp_path, wait_s=0.0) as rig:
         rig.publish()
         rig.packaging().feed.group()
+        rig.packaging().feed.part(key=True)
         yield rig
 
 
@@ -43,6 +44,7 @@ async def test_a_viewer_is_admitted_once_however_often_it_asks(rig, asked):
 async def test_another_query_program_stream_or_credentials_are_another_viewer(rig, asked):
     rig.publish("other")
     rig.packaging("other").feed.group()
+    rig.packaging("other").feed.part(key=True)
     await rig.text()
     await rig.text("/live/cam.m3u8?key=k")
     await rig.text("/live/other.m3u8")
@@ -168,6 +170,7 @@ async def test_who_has_the_token_is_no_key_for_others_behind_the_same_address(tm
     async with HlsRig(tmp_path, http={"token": "a-token"}) as rig:
         rig.publish()
         rig.packaging().feed.group()
+        rig.packaging().feed.part(key=True)
         rig.rig.policy.refuse = ("NetStream.Play.Failed", "not for you")
 
         assert (await rig.get(Authorization="Bearer a-token")).status == 200
