@@ -27,6 +27,7 @@ from rtmpd.web.hls_view import View
 from rtmpd.web.hls_viewers import DIRECTIVES, Viewer, Viewers
 from rtmpd.web.media import Media
 from rtmpd.web.problems import Refusal
+from rtmpd.web.sending import send
 
 FIRST_ANSWER_S = 8.0
 """For a first playlist to have something in it; hls.js gives up after 10 s."""
@@ -52,7 +53,7 @@ _LONGEST_NAME = 1024
 _DIRECTIVE = re.compile("[0-9]{1,15}")
 _REPLACEMENT = "\ufffd"
 
-Handler = Callable[[web.Request], Awaitable[web.Response]]
+Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
 
 
 class Packaging(Protocol):
@@ -81,6 +82,13 @@ class _Wanted(NamedTuple):
 
     number: int
     part: int | None
+
+
+class _Content(NamedTuple):
+    """Of a file."""
+
+    init_number: int
+    data: bytes | memoryview
 
 
 class Hls:
@@ -128,7 +136,7 @@ class Hls:
         for edition in list(self._views):
             self._views.pop(edition).close()
 
-    async def playlist(self, request: web.Request) -> web.Response:
+    async def playlist(self, request: web.Request) -> web.StreamResponse:
         """
         Answer with a stream's playlist.
 
@@ -140,7 +148,7 @@ class Hls:
         """
         return await self._shared(request, self._playlist)
 
-    async def file(self, request: web.Request) -> web.Response:
+    async def file(self, request: web.Request) -> web.StreamResponse:
         """
         Answer with a file that a playlist names.
 
@@ -152,7 +160,7 @@ class Hls:
         """
         return await self._shared(request, self._file)
 
-    async def _shared(self, request: web.Request, handler: Handler) -> web.Response:
+    async def _shared(self, request: web.Request, handler: Handler) -> web.StreamResponse:
         """Refusals are for the pages of other sites to read, too."""
         try:
             return await handler(request)
@@ -230,45 +238,33 @@ class Hls:
 
     # Files
 
-    async def _file(self, request: web.Request) -> web.Response:
+    async def _file(self, request: web.Request) -> web.StreamResponse:
         edition, number = request.match_info["edition"], int(request.match_info["number"])
         packaging = self._packagings.find(edition)
         if packaging is None:
             raise _gone()
-        match request.match_info["kind"]:
-            case "init-":
-                return self._answer_init(request, packaging, number)
-            case "part-":
-                return await self._answer_part(request, packaging, number)
-            case _:
-                return self._answer_segment(request, packaging, number)
-
-    def _answer_init(self, request: web.Request, packaging: Packaging, number: int) -> web.Response:
-        init = packaging.window.find_init(number)
-        if init is None:
+        found = await self._content(packaging, request.match_info["kind"], number)
+        if found is None:
             raise _gone()
-        return self._answer_file(request, packaging, number, init.data)
-
-    def _answer_segment(self, request: web.Request, packaging: Packaging, number: int) -> web.Response:
-        segment = packaging.window.find_segment(number)
-        if segment is None or segment.data is None:
-            raise _gone()
-        return self._answer_file(request, packaging, segment.init_number, segment.data)
-
-    async def _answer_part(self, request: web.Request, packaging: Packaging, number: int) -> web.Response:
-        await self._view(packaging).wait_for_part(number)
-        part = packaging.window.find_part(number)
-        if part is None:
-            raise _gone()
-        return self._answer_file(request, packaging, part.init_number, bytes(part.data))
-
-    def _answer_file(self, request: web.Request, packaging: Packaging, init_number: int, data: bytes) -> web.Response:
-        viewer = self._viewers.find_source(request, packaging.edition)
+        init_number, data = found
+        viewer = self._viewers.find_source(request, edition)
         if viewer is not None:
             viewer.bytes_out += len(data)
         init = packaging.window.find_init(init_number)
         kind = "video/mp4" if init is None or init.has_video else "audio/mp4"
-        return web.Response(body=data, headers={**_FILE_HEADERS, "Content-Type": kind, **self._media.headers(request)})
+        return await send(request, data, {**_FILE_HEADERS, "Content-Type": kind, **self._media.headers(request)})
+
+    async def _content(self, packaging: Packaging, kind: str, number: int) -> _Content | None:
+        window = packaging.window
+        if kind == "init-":
+            init = window.find_init(number)
+            return None if init is None else _Content(number, init.data)
+        if kind == "part-":
+            await self._view(packaging).wait_for_part(number)
+            part = window.find_part(number)
+            return None if part is None else _Content(part.init_number, part.data)
+        segment = window.find_segment(number)
+        return None if segment is None or segment.data is None else _Content(segment.init_number, segment.data)
 
     # What goes
 

@@ -372,6 +372,10 @@ class Checker:
             assert segment.duration_ms == sum(part.duration_ms for part in segment.parts)
             assert window.find_init(segment.init_number) is not None
             assert all(window.find_part(part.number) is part for part in segment.parts)
+            assert all(window.has(segment.number, index) for index in range(len(segment.parts)))
+            assert window.has(segment.number, None) is (segment.data is not None)
+        growing = len(window.current.parts) if window.current else 0
+        assert not window.has(window.next_number, growing)
         numbers = [part.number for segment in segments for part in segment.parts]
         assert numbers == list(range(window.next_part_number - len(numbers), window.next_part_number))
         self._check_dates(segments)
