@@ -6,7 +6,7 @@ import asyncio
 
 import pytest
 
-from rtmpd.web.waiting import Waiting
+from rtmpd.web.waiting import WOKEN_AT_ONCE, Waiting
 from tests.helpers.rig import PATIENCE_S
 
 
@@ -41,6 +41,28 @@ async def test_who_waits_too_long_is_told_so_and_leaves_nothing_behind():
 
     assert not await waiting.until(lambda: False, 0.001)
     assert len(waiting) == 0
+
+
+async def test_many_are_woken_in_turns_so_that_others_come_in_between():
+    waiting, reached, order = Waiting(), [], []
+    count = 3 * WOKEN_AT_ONCE
+
+    async def wait(number):
+        await waiting.until(lambda: bool(reached), PATIENCE_S)
+        order.append(number)
+
+    async with asyncio.TaskGroup() as group:
+        for number in range(count):
+            group.create_task(wait(number))
+        while len(waiting) < count:
+            await asyncio.sleep(0)
+        reached.append(True)
+        waiting.look()
+        assert len(waiting) == count - WOKEN_AT_ONCE
+        await asyncio.sleep(0)
+        assert WOKEN_AT_ONCE <= len(waiting) <= count - WOKEN_AT_ONCE
+
+    assert order == list(range(count))
 
 
 async def test_all_can_be_dismissed():
