@@ -111,6 +111,7 @@ class Hls:
         self._viewers = Viewers(media, services)
         self._views: dict[str, View] = {}
         self._sweep_timer: asyncio.TimerHandle | None = None
+        self._is_closed = False
 
     def routes(self) -> list[web.RouteDef]:
         """What it answers."""
@@ -128,7 +129,8 @@ class Hls:
         """
 
     def close(self) -> None:
-        """Let everybody go, before the site is closed."""
+        """Let everybody go, and nobody in; a while before the site is closed, so that all are answered."""
+        self._is_closed = True
         if self._sweep_timer is not None:
             self._sweep_timer.cancel()
         for viewer in self._viewers:
@@ -163,10 +165,15 @@ class Hls:
     async def _shared(self, request: web.Request, handler: Handler) -> web.StreamResponse:
         """Refusals are for the pages of other sites to read, too."""
         try:
+            self._check_open()
             return await handler(request)
         except Refusal as refusal:
             refusal.headers = {**self._media.headers(request), **refusal.headers}
             raise
+
+    def _check_open(self) -> None:
+        if self._is_closed:
+            raise Refusal(HTTPStatus.SERVICE_UNAVAILABLE, "the server is stopping")
 
     # Playlists
 

@@ -56,6 +56,7 @@ class Viewer:
         self._services = viewers.services
         self._stream: Stream | None = None
         self._asking = 0
+        self._end_status = HTTPStatus.SERVICE_UNAVAILABLE  # players try that again
         self.key = key
         self.number = number
         self.address = address
@@ -95,10 +96,10 @@ class Viewer:
             The stream, published or not; another one may have its name after it has ended.
 
         Raises:
-            Refusal: 403, the viewer was sent away.
+            Refusal: it is no viewer any more; 403 if it was sent away.
         """
         if self.end_reason:
-            raise Refusal(HTTPStatus.FORBIDDEN, self.end_reason)
+            raise Refusal(self._end_status, self.end_reason)
         if self._stream is None:
             self._stream = self._services.registry.join(self.app, self.name, self)
         return self._stream
@@ -118,6 +119,7 @@ class Viewer:
 
     def evict(self, reason: str) -> None:
         """End it; its requests are refused for a while."""
+        self._end_status = HTTPStatus.FORBIDDEN
         self._viewers.ban(self.key, reason)
         self.leave(reason)
 
