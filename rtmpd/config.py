@@ -10,7 +10,7 @@ A leaf: every folder may read its own section, none is imported here.
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated, Literal, NamedTuple
 
 from pydantic import Field
 
@@ -54,6 +54,14 @@ _KIB = 1024
 _MIB = 1024 * 1024
 
 
+class Certificate(NamedTuple):
+    """Two PEM files."""
+
+    cert: Path
+    """The chain."""
+    key: Path
+
+
 class RtmpConfig(Section):
     """Plain RTMP."""
 
@@ -73,6 +81,11 @@ class RtmpsConfig(Section):
     )
     key: FilePath | None = Field(default=None, description="Private key of the certificate, PEM.", examples=["key.pem"])
 
+    @property
+    def certificate(self) -> Certificate | None:
+        """What it shows of itself, where both files are named."""
+        return _certificate(self.cert, self.key)
+
 
 class HttpsConfig(Section):
     """HTTP over TLS: the same as over HTTP; off until `listen` is set."""
@@ -86,6 +99,15 @@ class HttpsConfig(Section):
         examples=["cert.pem"],
     )
     key: FilePath | None = Field(default=None, description="Private key of the certificate, PEM.", examples=["key.pem"])
+
+    @property
+    def certificate(self) -> Certificate | None:
+        """What it shows of itself, where both files are named."""
+        return _certificate(self.cert, self.key)
+
+
+def _certificate(cert: Path | None, key: Path | None) -> Certificate | None:
+    return None if cert is None or key is None else Certificate(cert, key)
 
 
 class DataConfig(Section):
@@ -106,6 +128,11 @@ class HttpConfig(Section):
         repr=False,
         description="Who uses the API must send one of these as Authorization: Bearer TOKEN; empty: nobody needs one, which "
         "only a loopback address allows.",
+    )
+    connections: Count = Field(
+        default=4096,
+        description="Connections at once that ask for something, players of HLS among them; those that play FLV and MP4 are "
+        "counted by limits.connections.",
     )
     body_bytes: Bytes = Field(default=64 * _KIB, description="The body of one request.")
     event_streams: Count = Field(default=64, description="Clients that follow /api/v1/events at once.")
@@ -418,3 +445,8 @@ class Config(Section):
         description='One table per stream, [pulls."APPLICATION/STREAM"].',
         examples=["live/news"],
     )
+
+    @property
+    def https_certificate(self) -> Certificate | None:
+        """What HTTPS shows of itself: by default what RTMPS does."""
+        return self.https.certificate or self.rtmps.certificate

@@ -18,7 +18,7 @@ from pydantic import BaseModel, ValidationError
 from pydantic.fields import FieldInfo
 
 from rtmpd import config_words
-from rtmpd.config import AppConfig, Config, PlayersConfig, RtmpsConfig
+from rtmpd.config import AppConfig, Config, HttpsConfig, PlayersConfig, RtmpsConfig
 from rtmpd.config_words import Unit, dotted, expectation, shown, tables_model, unit_of
 from rtmpd.errors import ConfigError
 
@@ -124,16 +124,11 @@ def _without(document: Mapping[str, Any], locations: Sequence[Location]) -> dict
 
 def _faults_between_keys(config: Config, at_fault: set[int | str]) -> Iterator[tuple[Location, str]]:
     """Find what is wrong only in view of other keys; `at_fault` are names that were already complained about."""
-    rtmps = config.rtmps
-    for name, path in (("cert", rtmps.cert), ("key", rtmps.key)):
-        field = RtmpsConfig.model_fields[name]
-        if path is None and rtmps.listen is not None and name not in at_fault:
-            yield ("rtmps", name), f"not set: {expectation(field)} is expected, since rtmps.listen is set"
-        elif path is not None and not path.is_file():
-            yield ("rtmps", name), f"{shown(str(path))}: {expectation(field)} is expected"
-    if not config.http.listen.loopback and not config.http.token and "token" not in at_fault:
-        wanted = "a loopback address, or an http.token for the API"
-        yield ("http", "listen"), f"{shown(str(config.http.listen))}: {wanted} is expected"
+    yield from _faults_of_certificates(config, at_fault)
+    for section, address in (("http", config.http.listen), ("https", config.https.listen)):
+        if address is not None and not address.loopback and not config.http.token and "token" not in at_fault:
+            wanted = "a loopback address, or an http.token for the API"
+            yield (section, "listen"), f"{shown(str(address))}: {wanted} is expected"
     yield from _faults_of_pulls(config)
     if config.open or at_fault & {"open", *_GUARDS}:
         return
@@ -142,6 +137,23 @@ def _faults_between_keys(config: Config, at_fault: set[int | str]) -> Iterator[t
         if keyless and listen is not None and not listen.loopback:
             wanted = f"a loopback address, or a publish_key for {', '.join(keyless)}, or open = true"
             yield (section, "listen"), f"{shown(str(listen))}: {wanted} is expected"
+
+
+def _faults_of_certificates(config: Config, at_fault: set[int | str]) -> Iterator[tuple[Location, str]]:
+    """Find missing files; HTTPS shows what RTMPS shows where it has none of its own."""
+    https = config.https
+    shares = https.cert is None and https.key is None and config.rtmps.certificate is not None
+    tables: tuple[tuple[str, RtmpsConfig | HttpsConfig, bool], ...] = (
+        ("rtmps", config.rtmps, config.rtmps.listen is not None),
+        ("https", https, https.listen is not None and not shares),
+    )
+    for section, table, is_needed in tables:
+        for name, path in (("cert", table.cert), ("key", table.key)):
+            wanted = f"{expectation(type(table).model_fields[name])} is expected"
+            if path is None and is_needed and name not in at_fault:
+                yield (section, name), f"not set: {wanted}, since {section}.listen is set"
+            elif path is not None and not path.is_file():
+                yield (section, name), f"{shown(str(path))}: {wanted}"
 
 
 def _faults_of_pulls(config: Config) -> Iterator[tuple[Location, str]]:

@@ -43,24 +43,22 @@ from rtmpd.errors import ConfigError, StartError, StoreError
 from rtmpd.live.log import Retention
 from rtmpd.live.registry import Registry
 from rtmpd.logs import get_logger
+from rtmpd.net.acceptor import Admission
+from rtmpd.net.certificates import load_certificate, renewed
 from rtmpd.net.fanout import FanOut, Pace
-from rtmpd.net.listener import Admission, Listener, listen
+from rtmpd.net.https import Https
+from rtmpd.net.listener import Listener, listen
 from rtmpd.net.poller import Poller
 from rtmpd.net.services import Services
 from rtmpd.net.source_maker import SourceMaker
 from rtmpd.net.tasks import Tasks
 from rtmpd.session.limits import Limits
-from rtmpd.start import load_certificate, lock, raise_descriptor_limit
+from rtmpd.start import lock, raise_descriptor_limit
 from rtmpd.store.database import Database
 from rtmpd.store.recordings import RecordingIndex
-from rtmpd.web.guard import Guard
-from rtmpd.web.media import Media
-from rtmpd.web.recordings import Recordings
-from rtmpd.web.site import Site
-from rtmpd.web.thumbnails import Pictures
+from rtmpd.web.web_office import Shown, WebOffice
 from rtmpd.workers.packaging import Packagings
 from rtmpd.workers.recording_office import RecordingOffice
-from rtmpd.workers.thumbnails import Thumbnails
 
 _TICK_S = 1.0
 _PLAYERS_LEAVE_S = 1.0
@@ -79,6 +77,8 @@ _SAME_SIGNAL_S = 1.0
 _GC_THRESHOLDS = (50_000, 20, 50)
 """A log entry for each message would have the collector run 20 times a second with the defaults, and find nothing."""
 _RESTART_KEYS = ("rtmp", "control", "data", "limits", "log", "fanout", "players", "workers", "packaging")
+_LISTENERS = ("http", "https")
+"""Tables of which only the address waits for a restart."""
 _DATABASE_NAME = "rtmpd.db"
 _DEMO = "live/demo"
 
@@ -115,7 +115,7 @@ class _Offices(NamedTuple):
     recording: RecordingOffice
     packagings: Packagings
     operations: OperationsOffice
-    site: Site
+    web: WebOffice
     pulls: Pulls
 
 
@@ -158,14 +158,18 @@ class Server:
             services = self._services(stack)
             drainer = Drainer(services, self._policy.stop)
             bound = self._bind(stack)
+            admission = self._admission(descriptors)
             http = listen(*self._config.http.listen)
+            self._https = Https(self._config)
+            stack.callback(self._https.close)
             api = self._config.http.listen._replace(port=http[0].getsockname()[1])
             meter = Meter(services.registry, services.connections)
             listening = Listening(bound[0].address, api)
-            self._offices = await self._open(stack, services, directory, listening, http, meter, drainer)
+            self._offices = await self._open(stack, services, directory, listening, http, meter, drainer, admission)
+            self._https.open(services, admission, self._offices.web.connections)
             self._handle_signals(services.loop)
             # Not before everything else is ready: encoders that reconnect come at once, and their streams would be missed.
-            opened = self._accept(stack, services, bound, descriptors)
+            opened = self._accept(stack, services, bound, admission)
             self._offices.pulls.open()
             self._announce(services, opened, api, descriptors)
             showing = self._show(services, opened[0], api) if demo else None
@@ -210,6 +214,7 @@ class Server:
         http: list[socket.socket],
         meter: Meter,
         drainer: Drainer,
+        admission: Admission,
     ) -> _Offices:
         """Open everything beside the connections; the stack closes it in the opposite order."""
         config, recordings = self._config, directory / "recordings"
@@ -258,18 +263,11 @@ class Server:
         stack.push_async_callback(operations.close, _PUSHES_CLOSE_S)
         await operations.open()
         services.registry.observers.append(packagings)  # behind pushes, which decide what is private
-        guard = Guard(config)
-        media = Media(guard, services.policy, config)
-        files = RecordedFiles(RecordingIndex(database))
-        recorded = Recordings(media, files, recordings)
-        stack.callback(recorded.close)
-        thumbnails = Thumbnails(recordings, services.tasks, self._log)
-        stack.callback(thumbnails.stop)
-        pictures = Pictures(media, thumbnails, services.registry, files)
-        site = Site(operations.operations, config, self._log, http, guard=guard, outputs=[pictures, recorded])
-        stack.push_async_callback(site.close)
-        await site.start()
-        return _Offices(callbacks, recording, packagings, operations, site, pulls)
+        shown = Shown(services, operations.operations, packagings, RecordedFiles(RecordingIndex(database)), recordings)
+        web = WebOffice(config, shown, http, most_connections=admission.connections)
+        stack.push_async_callback(web.close)
+        await web.open()
+        return _Offices(callbacks, recording, packagings, operations, web, pulls)
 
     def _bind(self, stack: AsyncExitStack) -> list[_Bound]:
         """Open every configured address, RTMP first; nobody is answered yet."""
@@ -281,13 +279,15 @@ class Server:
             bound.append(_Bound(address._replace(port=sockets[0].getsockname()[1]), sockets, tls))
         return bound
 
+    def _admission(self, descriptors: int) -> Admission:
+        """Limits on connections: those of RTMP, and those of HTTP that play."""
+        limits, room = self._config.limits, _room(descriptors)
+        return Admission(min(limits.connections or room, room), limits.handshaking, limits.handshaking_per_address)
+
     def _accept(
-        self, stack: AsyncExitStack, services: Services, bound: list[_Bound], descriptors: int
+        self, stack: AsyncExitStack, services: Services, bound: list[_Bound], admission: Admission
     ) -> list[Address]:
         """Begin to answer; what is returned, RTMP first, has the ports that the system chose."""
-        limits = self._config.limits
-        room = _room(descriptors)
-        admission = Admission(min(limits.connections or room, room), limits.handshaking, limits.handshaking_per_address)
         for _, sockets, tls in bound:
             for listening in sockets:
                 listener = Listener(services, listening, admission, self._tls_context if tls else None)
@@ -298,7 +298,8 @@ class Server:
     def _addresses(self) -> list[tuple[Address, bool]]:
         addresses = [(self._config.rtmp.listen, False)]
         if self._config.rtmps.listen is not None:
-            self._tls = load_certificate(self._config)
+            assert self._config.rtmps.certificate is not None
+            self._tls = load_certificate(self._config.rtmps.certificate)
             addresses.append((self._config.rtmps.listen, True))
         return addresses
 
@@ -337,14 +338,15 @@ class Server:
     def _take_configuration(self) -> list[str]:
         """Read the configuration again and use it; returns the tables that are taken up at the next start only."""
         config = self._reload()
-        tls = load_certificate(config) if self._tls is not None else None
+        tls = renewed(self._tls, config.rtmps.certificate)
+        self._https.check(config)
         self._policy.apps = config.apps
         for office in self._offices:
             office.reload(config)
         self._tls = tls
+        self._https.reload(config)
         waiting = [key for key in _RESTART_KEYS if getattr(config, key) != getattr(self._config, key)]
-        if config.http.listen != self._config.http.listen:
-            waiting.append("http")
+        waiting += [key for key in _LISTENERS if getattr(config, key).listen != getattr(self._config, key).listen]
         self._config = config
         self._log.info("configuration reloaded", needs_restart=waiting)
         return waiting
@@ -360,7 +362,8 @@ class Server:
             rtmp=str(opened[0]),
             rtmps=str(opened[1]) if len(opened) > 1 else None,
             http=str(api),
-            control=str(self._offices.site.control),
+            https=self._https.address,
+            control=str(self._offices.web.control),
             data=str(self._config.data.directory.absolute()),
             connections=_room(descriptors),
             bytes_per_stream=2 * (kept + limits.message_bytes),
@@ -386,12 +389,13 @@ class Server:
 
     def _show(self, services: Services, rtmp: Address, api: Address) -> asyncio.Task[None]:
         url = f"rtmp://{reachable(rtmp)}/{_DEMO}"
-        showing.tell(url, f"http://{reachable(api)}", self._offices.site.control, sys.stdout)
+        showing.tell(url, f"http://{reachable(api)}", self._offices.web.control, sys.stdout)
         return services.tasks.supervise(showing.publish(url, self._config.apps["live"], self._log), "demo")
 
     async def _wind_up(self, services: Services, offices: _Offices) -> None:
         for listener in self._listeners:
             listener.close()
+        offices.web.end_playlists()
         await offices.pulls.close(_STOPS)
         services.registry.end_all(_STOPS)
         await offices.recording.recorder.close(_RECORDINGS_CLOSE_S)

@@ -1,14 +1,12 @@
-"""What a server takes hold of before it serves: descriptors, its data directory, its certificate."""
+"""What a server takes hold of before it serves: descriptors, and its data directory."""
 
 from __future__ import annotations
 
 import fcntl
 import resource
-import ssl
 from pathlib import Path
 from typing import TextIO
 
-from rtmpd.config import Config
 from rtmpd.errors import StartError
 
 _LOCK_NAME = "rtmpd.lock"
@@ -27,26 +25,6 @@ def raise_descriptor_limit() -> int:
     except (ValueError, OSError):  # a hard limit that is "unlimited" may be more than the system allows
         return soft
     return hard
-
-
-def load_certificate(config: Config) -> ssl.SSLContext:
-    """
-    Read the certificate for RTMPS.
-
-    Args:
-        config: names it.
-
-    Raises:
-        StartError: it cannot be used.
-    """
-    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-    cert, key = config.rtmps.cert, config.rtmps.key
-    assert cert is not None
-    try:
-        context.load_cert_chain(cert, key)
-    except (ssl.SSLError, OSError) as error:
-        raise StartError(f"cannot use the certificate {cert} with the key {key}: {error}") from error
-    return context
 
 
 def lock(directory: Path) -> TextIO:

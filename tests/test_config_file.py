@@ -244,6 +244,33 @@ def test_rtmps_needs_both_its_files(tmp_path):
     assert fault == "rtmps.key: not set: the path of a file that can be read is expected, since rtmps.listen is set"
 
 
+def test_https_has_files_of_its_own_or_those_of_rtmps(tmp_path):
+    (tmp_path / "cert.pem").touch()
+    listen = '[https]\nlisten = "127.0.0.1:0"\n'
+    pair = f'cert = "{tmp_path}/cert.pem"\nkey = "{tmp_path}/cert.pem"\n'
+    missing = "not set: the path of a file that can be read is expected, since https.listen is set"
+
+    assert faults(listen) == [f"https.cert: {missing}", f"https.key: {missing}"]
+    assert faults(f'{listen}cert = "{tmp_path}/cert.pem"\n[rtmps]\n{pair}') == [f"https.key: {missing}"]
+    assert faults(f'{listen}{pair}[rtmps]\ncert = "/nowhere"') == [
+        'rtmps.cert: "/nowhere": the path of a file that can be read is expected'
+    ]
+    for text in (listen + pair, f"{listen}[rtmps]\n{pair}"):
+        config = validate(tomllib.loads(text))
+        assert config.https_certificate == (tmp_path / "cert.pem", tmp_path / "cert.pem")
+    assert validate({}).https_certificate is None
+
+
+def test_https_is_as_careful_as_http(tmp_path):
+    (tmp_path / "both.pem").touch()
+    text = f'[https]\nlisten = "0.0.0.0:8443"\ncert = "{tmp_path}/both.pem"\nkey = "{tmp_path}/both.pem"\n'
+
+    (fault,) = faults(text)
+
+    assert fault == 'https.listen: "0.0.0.0:8443": a loopback address, or an http.token for the API is expected'
+    assert validate(tomllib.loads(f'{text}[http]\ntoken = "t"')).https.listen.port == 8443
+
+
 def test_what_another_part_checks_is_told_with_the_rest():
     def check(config):
         yield ("apps", "live", "record_path"), f"wrong for {len(config.apps)}"

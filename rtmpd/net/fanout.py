@@ -19,7 +19,7 @@ from typing import cast
 
 from rtmpd.live.log import Log
 from rtmpd.net.poller import Poller
-from rtmpd.net.sink import NOBODY, Sink
+from rtmpd.net.sink import NO_DESCRIPTOR, NOBODY, Sink
 
 _CLOCK_EVERY = 64
 """Sinks between two looks at the clock: 64 sends take about 0.5 ms."""
@@ -210,14 +210,18 @@ class FanOut:
         if not sink.blocked:
             sink.blocked = sink.aside = True
             self._blocked.add(sink)
-            self._poller.watch(sink.descriptor, sink.owner, writable=True)
+            self._watch(sink, writable=True)
 
     def _unblock(self, sink: Sink) -> None:
         if sink.blocked:
             sink.blocked = False
             sink.aside = sink.settle is not None
             self._blocked.discard(sink)
-            self._poller.watch(sink.descriptor, sink.owner, writable=False)
+            self._watch(sink, writable=False)
+
+    def _watch(self, sink: Sink, *, writable: bool) -> None:
+        if sink.descriptor != NO_DESCRIPTOR:
+            self._poller.watch(sink.descriptor, sink.owner, writable=writable)
 
     def _lose(self, sink: Sink, reason: str) -> None:
         owner = sink.owner

@@ -92,7 +92,14 @@ class Services:
     log: Logger
     journal: Journal = field(default_factory=NoJournal)
     connections: set[Client] = field(default_factory=set)
+    visitors: int = 0
+    """How many of the connections are none: viewers of HLS, who come and ask from time to time."""
     connect_refusal: Refused | None = None
     """What clients that connect from now on are told; None: they are welcome."""
     buffer: memoryview = field(default_factory=lambda: memoryview(bytearray(RECEIVE_BUFFER_BYTES)))
     """Received into by all connections in turn; a session copies what it keeps."""
+
+    @property
+    def sockets(self) -> int:
+        """How many clients have a connection of their own."""
+        return len(self.connections) - self.visitors

@@ -11,6 +11,9 @@ from typing import Protocol
 
 from rtmpd.live.subscription import Cursor
 
+NO_DESCRIPTOR = -1
+"""Of a sink whose owner hears by itself that there is room again, as it writes through a transport of the loop."""
+
 
 class SinkOwner(Protocol):
     """Who is told what becomes of a sink."""
@@ -78,7 +81,7 @@ class Sink(Cursor):
         Join a cursor and a socket.
 
         Args:
-            descriptor: of the socket, as the poller knows it.
+            descriptor: of the socket, as the poller knows it; or NO_DESCRIPTOR.
             send: takes some of the bytes and returns how many; raises BlockingIOError when it can take none.
             owner: is told of the end.
             patience_s: how long the socket may take nothing before it is given up.

@@ -1,7 +1,8 @@
 """
 Connections: what they speak, how many there may be, and how long one may be silent before it asks for anything.
 
-The limits are those of the HTTP listener alone.
+The limits are those of the listeners for HTTP alone. A connection that plays a live stream is none of theirs: it counts as
+those of RTMP do, whether its socket was handed over or not.
 """
 
 from __future__ import annotations
@@ -9,6 +10,8 @@ from __future__ import annotations
 import asyncio
 import logging
 import re
+import socket
+import typing
 from http import HTTPStatus
 
 from aiohttp import web
@@ -17,8 +20,6 @@ from aiohttp.web_protocol import RequestHandler
 
 from rtmpd.web.problems import Refusal
 
-MOST_CONNECTIONS = 1024
-"""At once, over TCP; more are closed as they come."""
 FIRST_REQUEST_S = 10.0
 """From a connection to the end of its first request's headers. Between requests, the keep-alive is the limit."""
 _KEEPALIVE_S = 75.0
@@ -27,17 +28,28 @@ _LINGER_S = 2.0
 _LONGEST_FAULT = 200
 
 
+class Watcher(typing.Protocol):
+    """Who uses a connection for a live stream."""
+
+    def left(self) -> None:
+        """The connection is lost."""
+
+    def on_writable(self) -> None:
+        """Nothing is left of what was written."""
+
+
 class Protocol(RequestHandler):
     """A connection; what is no HTTP is answered with a problem document, too."""
 
-    __slots__ = ("_deadline",)
+    __slots__ = ("_census", "_deadline", "_watcher")
 
-    def __init__(self, server: web.Server) -> None:
+    def __init__(self, server: web.Server, census: Connections | None = None) -> None:
         """
         Prepare for a connection of either surface.
 
         Args:
             server: aiohttp's, which answers requests.
+            census: limits connections, and wants to know which of them play; None where nobody does.
         """
         super().__init__(
             server,
@@ -49,10 +61,73 @@ class Protocol(RequestHandler):
             auto_decompress=False,  # a body of a few KB could become gigabytes
         )
         self._deadline: asyncio.TimerHandle | None = None
+        self._census = census
+        self._watcher: Watcher | None = None
 
-    def expect_request(self) -> None:
-        """Close the connection if no request comes in time."""
-        self._deadline = asyncio.get_running_loop().call_later(FIRST_REQUEST_S, self.force_close)
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        """Begin; close the connection if no request comes in time."""
+        super().connection_made(transport)
+        if self._census is not None:
+            self._deadline = asyncio.get_running_loop().call_later(FIRST_REQUEST_S, self.force_close)
+
+    def watch(self, watcher: Watcher) -> None:
+        """
+        Use the connection for a live stream from now on.
+
+        Args:
+            watcher: is told of its end, and of room.
+
+        Raises:
+            ConnectionResetError: it has ended already.
+        """
+        if self.transport is None:
+            raise ConnectionResetError("connection lost")
+        self._watcher = watcher
+        if self._census is not None:
+            self._census.players += 1
+
+    def unwatch(self) -> None:
+        """Use it so no longer; harmless when called again."""
+        if self._watcher is None:
+            return
+        self._watcher = None
+        if self._census is not None:
+            self._census.players -= 1
+
+    def resume_writing(self) -> None:
+        """Go on writing."""
+        super().resume_writing()
+        if self._watcher is not None:
+            self._watcher.on_writable()
+
+    async def hand_over(self) -> socket.socket:
+        """
+        Give away the socket, once all that was written to it is sent; nobody is told that the connection is lost.
+
+        Returns:
+            A duplicate; the connection goes on under it.
+
+        Raises:
+            ConnectionError: it is lost.
+            OSError: there is no descriptor.
+        """
+        if self.transport is None:
+            raise ConnectionResetError("connection lost")
+        self.transport.set_write_buffer_limits(high=0)
+        await self._drain_helper()
+        transport = self.transport
+        if transport is None:
+            raise ConnectionResetError("connection lost")
+        duplicate: socket.socket = transport.get_extra_info("socket").dup()
+        self.unwatch()
+        self.force_close()
+        return duplicate
+
+    def abort(self) -> None:
+        """Close at once; what could not be sent yet is lost."""
+        if self.transport is not None:
+            self.transport.abort()
+        self.force_close()
 
     def take_note(self) -> None:
         """A request has come."""
@@ -63,6 +138,10 @@ class Protocol(RequestHandler):
     def connection_lost(self, exc: BaseException | None) -> None:
         """Let go of everything at once: what was received may be large, and strangers come as fast as they like."""
         self.take_note()
+        watcher = self._watcher
+        self.unwatch()
+        if watcher is not None:
+            watcher.left()
         for message, _ in self._messages:
             _cut_loose(getattr(message, "exc", None))
         super().connection_lost(exc)
@@ -91,22 +170,27 @@ class Protocol(RequestHandler):
 class Connections:
     """Makes a protocol for each connection that there is room for."""
 
-    def __init__(self, server: web.Server) -> None:
+    def __init__(self, server: web.Server, most: int) -> None:
         """
         Start with no connections.
 
         Args:
             server: aiohttp's, which answers requests.
+            most: at once, over TCP, players not counted; more are closed as they come.
         """
         self._server = server
+        self.most = most
+        self.players = 0
+        """How many play live streams."""
+
+    @property
+    def is_full(self) -> bool:
+        """Whether there is no room for another one."""
+        return len(self._server.connections) - self.players >= self.most
 
     def __call__(self) -> asyncio.Protocol:
         """Make the protocol of a connection; what `loop.create_server` calls."""
-        if len(self._server.connections) >= MOST_CONNECTIONS:
-            return _TurnedAway()
-        protocol = Protocol(self._server)
-        protocol.expect_request()
-        return protocol
+        return _TurnedAway() if self.is_full else Protocol(self._server, self)
 
 
 def _cut_loose(error: BaseException | None) -> None:

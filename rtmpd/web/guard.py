@@ -1,5 +1,5 @@
 """
-Who may use the API over TCP: who has the token, or, on loopback without one, programs of this machine.
+Who may use the API over TCP: who has the token or a session, or, on loopback without a token, programs of this machine.
 
 A browser is a program of this machine that runs what foreign pages send. Such a page can post without being asked, and
 by a name of its own that it lets point to 127.0.0.1 (DNS rebinding) it could read the answers, too. So names that are not
@@ -20,6 +20,7 @@ from aiohttp.typedefs import Handler, Middleware
 
 from rtmpd.config import Config
 from rtmpd.web.problems import Refusal
+from rtmpd.web.sessions import COOKIE, Sessions
 
 _LOCAL_HOSTS = frozenset({"localhost", "127.0.0.1", "::1"})
 _OWN_SITES = frozenset({"same-origin", "none"})
@@ -43,6 +44,8 @@ class Guard:
         Args:
             config: its http and urls.
         """
+        self.sessions = Sessions()
+        self._tokens: Sequence[bytes] = ()
         self.reload(config)
 
     def reload(self, config: Config) -> None:
@@ -52,10 +55,17 @@ class Guard:
         Args:
             config: its http and urls.
         """
-        self._tokens: Sequence[bytes] = [token.encode() for token in config.http.token]
+        tokens = [token.encode() for token in config.http.token]
+        if tokens != self._tokens:  # who had one that is not in force any more has no session either
+            self.sessions.close_all()
+        self._tokens = tokens
         public = urlsplit(config.urls.http or "").hostname
         self._public_hosts = frozenset({public} if public else ())
-        self._hosts = _LOCAL_HOSTS | self._public_hosts | {config.http.listen.host.lower()}
+        self._hosts = (
+            _LOCAL_HOSTS
+            | self._public_hosts
+            | {listen.host.lower() for listen in (config.http.listen, config.https.listen) if listen is not None}
+        )
 
     @property
     def wants_token(self) -> bool:
@@ -82,25 +92,59 @@ class Guard:
                 "Host is not a name of this server; urls.http names it, or http.token makes names unimportant",
             )
         self._check_origin(request, host)
-        if self._tokens and not open_to_all:
+        if self._tokens and not open_to_all and not self.has_session(request):
             self._check_token(request)
 
     def has_token(self, request: web.Request) -> bool:
         """
-        Say whether a request shows that it may use the API: by a token, or by coming over the control socket.
+        Say whether a request shows that it may use the API: by a token, by a session, or by coming over the control socket.
 
-        Where no token is configured nobody can show one.
+        Where no token is configured nobody can show one. A session counts for pages of this server alone: a browser sends
+        its cookie from other ports of the same host as well, whose pages may be anyone's.
 
         Args:
             request: of either surface.
         """
-        if _over_control_socket(request):
+        if _over_control_socket(request) or (self.has_session(request) and self.is_own_page(request)):
             return True
         try:
             self._check_token(request)
         except Refusal:
             return False
         return True
+
+    def has_session(self, request: web.Request) -> bool:
+        """
+        Say whether a request has the cookie of a session, and prolong that.
+
+        Args:
+            request: of either surface.
+        """
+        return self.sessions.use(request.cookies.get(COOKIE, ""))
+
+    def is_own_page(self, request: web.Request) -> bool:
+        """
+        Say whether a request comes from a page of this server, from a person, or from a program that is no browser.
+
+        Args:
+            request: of either surface.
+        """
+        try:
+            self._check_origin(request, _authority(f"//{request.headers.get('Host', '')}"))
+        except Refusal:
+            return False
+        return True
+
+    def is_token(self, token: str) -> bool:
+        """
+        Say whether this is a token of the configuration.
+
+        Args:
+            token: given by a caller.
+        """
+        sent = token.encode(errors="surrogateescape")
+        # All are compared, so that the time says nothing about which of them was nearly right.
+        return any([hmac.compare_digest(sent, each) for each in self._tokens])  # noqa: C419 - a generator would stop
 
     def _check_origin(self, request: web.Request, host: _Authority | None) -> None:
         if request.headers.get("Sec-Fetch-Site", "none").lower() not in _OWN_SITES:
@@ -125,9 +169,7 @@ class Guard:
                 "Authorization: Bearer TOKEN is expected, with a token of http.token",
                 headers={"WWW-Authenticate": 'Bearer realm="rtmpd"'},
             )
-        sent = given.strip().encode(errors="surrogateescape")
-        # All are compared, so that the time says nothing about which of them was nearly right.
-        if not any([hmac.compare_digest(sent, token) for token in self._tokens]):  # noqa: C419 - a generator would stop
+        if not self.is_token(given.strip()):
             raise Refusal(
                 HTTPStatus.UNAUTHORIZED,
                 "the token is not one of http.token",

@@ -14,7 +14,7 @@ import asyncio
 import re
 from collections.abc import Awaitable, Callable, Mapping
 from http import HTTPStatus
-from typing import NamedTuple, Protocol
+from typing import NamedTuple
 
 from aiohttp import web
 
@@ -28,6 +28,7 @@ from rtmpd.web.hls_viewers import DIRECTIVES, Viewer, Viewers
 from rtmpd.web.media import Media
 from rtmpd.web.problems import Refusal
 from rtmpd.web.sending import send
+from rtmpd.workers.packaging import Packaging, Packagings
 
 FIRST_ANSWER_S = 8.0
 """For a first playlist to have something in it; hls.js gives up after 10 s."""
@@ -54,27 +55,6 @@ _DIRECTIVE = re.compile("[0-9]{1,15}")
 _REPLACEMENT = "\ufffd"
 
 Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
-
-
-class Packaging(Protocol):
-    """A stream that is packaged, as `rtmpd.workers.packaging` has it."""
-
-    edition: str
-    window: Window
-    refusal: str | None
-
-
-class Packagings(Protocol):
-    """All of them."""
-
-    def find(self, edition: str) -> Packaging | None:
-        """Find one that is answered for, by its edition."""
-
-    def get(self, app: str, name: str) -> Packaging | None:
-        """Find that of a stream, whether that goes on or ended not long ago."""
-
-    def want(self, stream: Stream) -> Packaging:
-        """Begin to package a stream, or go on for a while."""
 
 
 class _Wanted(NamedTuple):

@@ -219,7 +219,8 @@ class Viewers:
     def forget(self, viewer: Viewer) -> None:
         """Take a viewer out."""
         self.services.connections.discard(viewer)
-        self._viewers.pop(viewer.key, None)
+        if self._viewers.pop(viewer.key, None) is not None:
+            self.services.visitors -= 1
         for source in viewer.sources:
             if self._by_source.get(source) is viewer:
                 del self._by_source[source]
@@ -245,6 +246,7 @@ class Viewers:
 
     def _enter(self, viewer: Viewer) -> Viewer:
         self._viewers[viewer.key] = viewer
+        self.services.visitors += 1
         self.services.connections.add(viewer)
         return viewer
 

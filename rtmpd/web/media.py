@@ -18,13 +18,16 @@ from rtmpd.errors import Refused
 from rtmpd.net.policy import PlayGrant, Policy
 from rtmpd.session.events import PlayRequested
 from rtmpd.web.guard import Guard
-from rtmpd.web.problems import Refusal
+from rtmpd.web.problems import HEADERS, Refusal
 
 STATUS_OF = {
     "NetStream.Play.StreamNotFound": HTTPStatus.NOT_FOUND,
     "NetStream.Play.Failed": HTTPStatus.FORBIDDEN,
 }
 """Of what players are refused with."""
+PREFLIGHT_S = 86400
+"""How long a browser may remember what a page of another site may ask."""
+_LONGEST_PATH_BYTES = 1024
 
 
 class Outputs(Protocol):
@@ -86,6 +89,10 @@ class Media:
         Raises:
             Refusal: 403 or 404, with the reason.
         """
+        if not _may_be_published(stream.path):
+            raise Refusal(
+                HTTPStatus.NOT_FOUND, "nothing can be published under this name", headers=self.headers(request)
+            )
         if self._guard.has_token(request):
             return PlayGrant(stream.app, stream.name)
         # As it was sent: who reads it decodes it, and twice would make another key of one with a percent sign or a plus.
@@ -112,3 +119,46 @@ class Media:
             return {**shared, "Access-Control-Allow-Origin": "*"}
         allowed = {"Access-Control-Allow-Origin": origin} if origin in self._origins and origin else {}
         return {**shared, **allowed, "Vary": "Origin"}
+
+    def preflight(self, request: web.Request) -> web.Response:
+        """
+        Answer a browser that asks what a page of another site may ask for.
+
+        Args:
+            request: OPTIONS, of a path that has media.
+
+        Returns:
+            The answer.
+        """
+        allowed = {
+            "Access-Control-Allow-Methods": "GET, HEAD, OPTIONS",
+            "Access-Control-Allow-Headers": "Range, If-Range",
+            "Access-Control-Max-Age": str(PREFLIGHT_S),
+        }
+        return web.Response(status=HTTPStatus.NO_CONTENT, headers={**HEADERS, **self.headers(request), **allowed})
+
+    def check_websocket(self, request: web.Request) -> None:
+        """
+        Refuse a WebSocket to pages that may not show media: browsers leave that to the server, other than for requests.
+
+        Args:
+            request: for a WebSocket.
+
+        Raises:
+            Refusal: 403.
+        """
+        origin = request.headers.get("Origin")
+        if origin is None or "*" in self._origins or origin in self._origins or self._guard.is_own_page(request):
+            return
+        raise Refusal(HTTPStatus.FORBIDDEN, "Origin is not one of http.media_origins", headers=self.headers(request))
+
+
+def _may_be_published(path: str) -> bool:
+    """As RTMP has it (`rtmpd.session.paths`): such names reach hooks and log lines."""
+    segments = set(path.split("/"))
+    return (
+        path.isprintable()
+        and not {"", ".", ".."} & segments
+        and not {"?", "\ufffd"} & set(path)
+        and len(path.encode()) <= _LONGEST_PATH_BYTES
+    )

@@ -81,8 +81,10 @@ class Site:
         loop = asyncio.get_running_loop()
         protocol = functools.partial(Protocol, self._runner.server)
         self._servers.append(await loop.create_server(protocol, sock=self._control.socket))
+        self.connections = Connections(self._runner.server, self._config.http.connections)
+        """Makes the protocol of each connection over TCP."""
         for each in self._listening:
-            self._servers.append(await loop.create_server(Connections(self._runner.server), sock=each))
+            self._servers.append(await loop.create_server(self.connections, sock=each))
 
     @property
     def control(self) -> Path:
@@ -98,6 +100,7 @@ class Site:
         """
         self._guard.reload(config)
         self._api.config = config
+        self.connections.most = config.http.connections
         self._events.most_followers = config.http.event_streams
         for output in self._outputs:
             output.reload(config)

@@ -16,9 +16,8 @@ from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
-from rtmpd.web.connections import MOST_CONNECTIONS
 from tests.helpers.api import Api, refused
-from tests.helpers.attack import Arena
+from tests.helpers.attack import CONFIG, Arena
 from tests.helpers.processes import PATIENCE_S, wait_until
 from tests.helpers.rtmp_client import Connection
 from tests.helpers.witness import WITNESS
@@ -30,6 +29,8 @@ FLOOD_S = 1.5
 """Longer than a frame of the witness may take."""
 GROWN_BYTES = 96 << 20
 """The allocator keeps up to 60 MB of what connections had in their buffers; what is kept for ever grows by 250 MB a second."""
+CONNECTIONS = 1024
+"""That the server may have."""
 SILENT = 2000
 SPARE_FILES = 200
 FOLLOWERS = 64
@@ -57,7 +58,8 @@ FLOOD_OF = {
 
 @pytest.fixture(scope="module")
 def arena(tmp_path_factory):
-    with Arena(tmp_path_factory.mktemp("arena")) as arena:
+    config = f"{CONFIG}\n[http]\nconnections = {CONNECTIONS}\n"
+    with Arena(tmp_path_factory.mktemp("arena"), config) as arena:
         yield arena
 
 
@@ -115,7 +117,7 @@ def test_thousands_that_ask_for_nothing_are_bounded_and_do_not_reach_the_control
             attacker = stack.enter_context(connect(server.http_address))
             with contextlib.suppress(OSError):  # those that there is no room for
                 attacker.sendall(sent)
-        most = range(files + MOST_CONNECTIONS, files + MOST_CONNECTIONS + SPARE_FILES)
+        most = range(files + CONNECTIONS, files + CONNECTIONS + SPARE_FILES)
         wait_until(lambda: server.open_files() in most, "as many as may be")
         assert server.api.get("streams").status == 200
     wait_until(lambda: server.open_files() <= files, "all connections to be closed")

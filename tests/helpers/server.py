@@ -29,8 +29,8 @@ class Certificate(NamedTuple):
     """Whom a client has to trust."""
 
     def config(self) -> str:
-        """The table of the configuration."""
-        return f'\n[rtmps]\nlisten = "127.0.0.1:0"\ncert = "{self.chain}"\nkey = "{self.key}"\n'
+        """The tables of the configuration; HTTPS has the same certificate by default."""
+        return f'\n[rtmps]\nlisten = "127.0.0.1:0"\ncert = "{self.chain}"\nkey = "{self.key}"\n[https]\nlisten = "127.0.0.1:0"\n'
 
     def context(self) -> ssl.SSLContext:
         """For clients that check it."""
@@ -60,7 +60,7 @@ class Server(Program):
         Args:
             directory: empty or not there; gets the configuration and the data directory.
             config: TOML.
-            certificate: accept RTMPS with it, on a port of its own.
+            certificate: accept RTMPS with it, on a port of its own, and HTTPS, too.
             verb: serve or demo.
             arguments: more of them for the command line.
         """
@@ -76,8 +76,8 @@ class Server(Program):
         self.allowed_errors: set[str] = set()
         """Events of level error that the test provokes."""
         self._port = self._tls_port = 0
-        self.http_address = ("127.0.0.1", 0)
-        """Where HTTP is accepted."""
+        self.http_address = self.https_address = ("127.0.0.1", 0)
+        """Where HTTP is accepted, and over TLS."""
         listen = [option for each in ("--rtmp", "--http") if each not in arguments for option in (each, "127.0.0.1:0")]
         # A socket's path may have 107 bytes, which a test's own directory can exceed.
         self._short = tempfile.TemporaryDirectory(prefix="rtmpd-")
@@ -90,6 +90,7 @@ class Server(Program):
             line = self.wait_for("serving")
             self._port, self._tls_port = _port(line["rtmp"]), _port(line["rtmps"])
             self.http_address = ("127.0.0.1", _port(line["http"]))
+            self.https_address = ("127.0.0.1", _port(line["https"]))
         except BaseException:
             self.kill()
             raise

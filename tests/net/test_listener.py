@@ -10,7 +10,8 @@ import socket
 import pytest
 
 from rtmpd.errors import StartError
-from rtmpd.net.listener import Admission, Listener, listen
+from rtmpd.net.acceptor import Admission
+from rtmpd.net.listener import Listener, listen
 from tests.helpers.rig import Rig
 
 

@@ -7,6 +7,7 @@ import json
 import socket
 
 import pytest
+from aiohttp import web
 
 from rtmpd.web import connections
 from tests.helpers.processes import wait_until
@@ -23,8 +24,8 @@ def connect(site):
     return socket.create_connection(("127.0.0.1", site.port), timeout=20)
 
 
-def test_more_than_the_limit_are_closed_and_the_control_socket_is_not_touched(site, monkeypatch):
-    monkeypatch.setattr(connections, "MOST_CONNECTIONS", 2)
+def test_more_than_the_limit_are_closed_and_the_control_socket_is_not_touched(site):
+    site.site.connections.most = 2
     with contextlib.ExitStack() as stack:
         held = [stack.enter_context(connect(site)) for _ in range(2)]
         wait_until(lambda: len(site.site._runner.server.connections) == 2, "both to be accepted")
@@ -107,3 +108,17 @@ def test_nothing_is_logged_of_what_strangers_send(site, sent, caplog):
 
     assert site.ask("GET", "/healthz").status == 200
     assert not caplog.records
+
+
+async def test_a_connection_that_is_lost_cannot_be_watched_or_handed_over():
+    async def answer(_):
+        raise AssertionError
+
+    protocol = connections.Protocol(web.Server(answer))
+
+    with pytest.raises(ConnectionResetError):
+        protocol.watch(None)
+    with pytest.raises(ConnectionResetError):
+        await protocol.hand_over()
+    protocol.unwatch()
+    protocol.abort()

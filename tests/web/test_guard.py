@@ -64,6 +64,13 @@ def test_the_names_of_the_configuration_are_served_too(tmp_path):
         assert status(site, Host="127.0.0.1", Origin="https://live.example:444") == 200
 
 
+def test_the_name_that_https_is_accepted_on_is_served_too(tmp_path):
+    (tmp_path / "both.pem").touch()
+    pair = {"cert": str(tmp_path / "both.pem"), "key": str(tmp_path / "both.pem")}
+    with RunningSite(tmp_path, https={"listen": "127.0.0.4:0", **pair}) as site:
+        assert status(site, Host="127.0.0.4:8443") == 200
+
+
 @pytest.mark.parametrize(
     ("origin", "expected"),
     [

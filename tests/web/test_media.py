@@ -3,7 +3,7 @@
 import pytest
 from aiohttp.test_utils import make_mocked_request
 
-from rtmpd.control.rooms import Named
+from rtmpd.control.rooms import Named, split
 from rtmpd.errors import Refused
 from rtmpd.net.policy import PlayGrant
 from rtmpd.web.guard import Guard
@@ -73,3 +73,50 @@ async def test_only_pages_of_the_sites_that_are_named_may_read_it(tmp_path, orig
 
     assert headers.get("Access-Control-Allow-Origin") == (origin if allowed else None)
     assert headers["Vary"] == "Origin"
+
+
+@pytest.mark.parametrize("path", ["live/\n", "live/..", "./cam", "live//cam", "live/\u202e", "live/\ufffd", "live/?"])
+async def test_what_nobody_can_publish_is_not_looked_for(tmp_path, path):
+    policy = FakePolicy()
+    with pytest.raises(Refusal) as caught:
+        await media_of(tmp_path, policy).admit(make_mocked_request("GET", "/x"), split(path), 7)
+
+    assert (caught.value.status, policy.asked) == (404, [])
+    assert caught.value.headers["Access-Control-Allow-Origin"] == "*"
+
+
+async def test_the_query_is_passed_on_as_it_was_sent(tmp_path):
+    policy = FakePolicy()
+    await media_of(tmp_path, policy).admit(make_mocked_request("GET", "/live/cam.flv?key=a%26b%2525"), STREAM, 7)
+
+    assert policy.asked[0][2] == "key=a%26b%2525"
+
+
+@pytest.mark.parametrize(
+    ("origins", "origin", "may"),
+    [
+        (["*"], "https://b.example", True),
+        (["https://a.example"], "https://a.example", True),
+        (["https://a.example"], "https://b.example", False),
+        (["https://a.example"], "http://localhost:8080", True),
+        (["https://a.example"], None, True),
+    ],
+)
+async def test_a_websocket_is_for_pages_that_may_show_media(tmp_path, origins, origin, may):
+    media = media_of(tmp_path, FakePolicy(), media_origins=origins)
+    headers = {"Host": "localhost:8080"} | ({"Origin": origin} if origin else {})
+    request = make_mocked_request("GET", "/live/cam.flv", headers=headers)
+    if may:
+        media.check_websocket(request)
+        return
+    with pytest.raises(Refusal) as caught:
+        media.check_websocket(request)
+    assert caught.value.status == 403
+
+
+async def test_a_preflight_tells_what_may_be_asked(tmp_path):
+    answer = media_of(tmp_path, FakePolicy()).preflight(make_mocked_request("OPTIONS", "/live/cam.flv"))
+
+    assert answer.status == 204
+    assert answer.headers["Access-Control-Allow-Methods"] == "GET, HEAD, OPTIONS"
+    assert "Authorization" not in answer.headers["Access-Control-Allow-Headers"]

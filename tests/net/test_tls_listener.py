@@ -1,0 +1,152 @@
+"""Accepting TLS: limits on handshakes, and what becomes of those that fail."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import errno
+import os
+import socket
+import ssl
+
+import pytest
+import trustme
+
+from rtmpd.net import tls_listener
+from rtmpd.net.acceptor import Admission
+from rtmpd.net.listener import listen
+from rtmpd.net.tls_listener import TlsListener
+from tests.helpers.rig import Rig
+
+AUTHORITY = trustme.CA()
+
+
+class Echo(asyncio.Protocol):
+    """Sends back what comes."""
+
+    def connection_made(self, transport):
+        self.transport = transport
+
+    def data_received(self, data):
+        self.transport.write(data)
+
+
+class Door:
+    """A listener on loopback."""
+
+    def __init__(self, rig, **admission):
+        limits = {"connections": 0, "handshaking": 100, "handshaking_per_address": 100} | admission
+        context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+        AUTHORITY.issue_cert("127.0.0.1").configure_cert(context)
+        (self.socket,) = listen("127.0.0.1", 0)
+        self.address = self.socket.getsockname()
+        self.listener = TlsListener(rig.services, self.socket, Admission(**limits), context, Echo)
+        self.clients = []
+
+    def knock(self):
+        client = socket.create_connection(self.address)
+        client.setblocking(False)
+        self.clients.append(client)
+        return client
+
+    async def talk(self):
+        """Shake hands and see that the protocol answers."""
+        context = ssl.create_default_context()
+        AUTHORITY.configure_trust(context)
+        reader, writer = await asyncio.open_connection(*self.address, ssl=context)
+        writer.write(b"hello")
+        said = await asyncio.wait_for(reader.readexactly(5), 10)
+        writer.close()
+        with contextlib.suppress(OSError):
+            await writer.wait_closed()
+        return said
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, *_):
+        self.listener.close()
+        self.listener.close()
+        for client in self.clients:
+            client.close()
+
+
+def refused(client):
+    try:
+        return client.recv(1) == b""
+    except BlockingIOError:
+        return False
+    except ConnectionResetError:
+        return True
+
+
+def ended(client):
+    """Whether the server has closed, whatever it said before."""
+    try:
+        while client.recv(99):
+            pass
+    except BlockingIOError:
+        return False
+    except ConnectionResetError:
+        pass
+    return True
+
+
+async def test_a_protocol_gets_its_connection_after_the_handshake():
+    async with Rig() as rig:
+        with Door(rig) as door:
+            assert await door.talk() == b"hello"
+            await rig.until(lambda: not door.listener._handshaking)
+
+    assert not rig.failures
+
+
+@pytest.mark.parametrize("limit", ["handshaking", "handshaking_per_address"])
+async def test_handshakes_are_bounded_and_make_room_when_they_go(limit):
+    async with Rig() as rig:
+        with Door(rig, **{limit: 2}) as door:
+            clients = [door.knock() for _ in range(3)]
+            await rig.until(lambda: sum(map(refused, clients)) == 1)
+            assert rig.lines[0]["event"].startswith("connections refused")
+            for client in clients:
+                client.close()
+            await rig.until(lambda: not door.listener._handshaking)
+            assert await door.talk() == b"hello"
+
+    assert not rig.failures
+
+
+@pytest.mark.parametrize("said", [b"", b"GET / HTTP/1.1\r\n\r\n", bytes.fromhex("16030102000100")])
+async def test_what_is_no_handshake_is_let_go_without_a_word_in_the_log(said, monkeypatch, caplog):
+    monkeypatch.setattr(tls_listener, "HANDSHAKE_S", 0.1)
+    async with Rig() as rig:
+        with Door(rig) as door:
+            client = door.knock()
+            client.send(said)
+            await rig.until(lambda: ended(client))
+            await rig.until(lambda: not door.listener._handshaking)
+
+    assert not rig.failures
+    assert not rig.lines
+    assert not caplog.records
+
+
+async def test_without_descriptors_the_backlog_waits_and_is_served_later():
+    async with Rig() as rig:
+        with Door(rig) as door:
+
+            class Exhausted:
+                fileno = door.socket.fileno
+
+                def accept(self):
+                    raise OSError(errno.EMFILE, os.strerror(errno.EMFILE))
+
+                def close(self):
+                    door.socket.close()
+
+            door.listener._socket = Exhausted()
+            door.knock()
+            await rig.until(lambda: rig.lines)
+            assert rig.lines[0]["event"] == "cannot accept"
+            door.listener._socket = door.socket
+            assert await door.talk() == b"hello"
