@@ -175,6 +175,10 @@ def _time(key: str) -> Callable[[_Entry], str]:
     return lambda entry: time_of(entry[key])
 
 
+def _seconds(key_ms: str) -> Callable[[_Entry], str]:
+    return lambda entry: f"{entry[key_ms] / 1000:g} s"
+
+
 def _joined(key: str) -> Callable[[_Entry], str]:
     return lambda entry: ", ".join(map(str, entry[key]))
 
@@ -197,9 +201,9 @@ def _track(track: _Entry) -> str:
     return " ".join(facts)
 
 
-def _bit_rate(entry: _Entry) -> str | None:
-    rate = _publisher(entry, "bits_per_s")
-    return None if rate is None else rate_of(rate)
+def _players(entry: _Entry) -> object:
+    kinds = ", ".join(f"{count} {kind}" for kind, count in sorted(entry["viewers"].items()))
+    return kinds or entry["players"]
 
 
 def _urls(entry: _Entry) -> str:
@@ -225,9 +229,10 @@ _STREAM: _Columns = {
     "STREAM": _of("stream"),
     "STATE": lambda entry: entry["state"] + ("" if entry["public"] else " (private)"),
     "SINCE": lambda entry: time_of(_publisher(entry, "since")),
-    "RATE": _bit_rate,
+    "RATE": lambda entry: rate_of(entry["bits_per_s"]) if entry["publisher"] else None,
+    "FPS": lambda entry: f"{entry['frames_per_s']:.3g}" if entry["publisher"] else None,
     "TRACKS": lambda entry: ", ".join(map(_track, entry["tracks"])),
-    "PLAYERS": _of("players"),
+    "PLAYERS": _players,
     "RECORDINGS": _of("recordings"),
     "PUSH": _of("channel_id"),
 }
@@ -261,6 +266,8 @@ TABLES: Mapping[str, Callable[[Console, Any], None]] = MappingProxyType(
                     _publisher(entry, "client_id") and f"client {_publisher(entry, 'client_id')}"
                 ),
                 "ADDRESS": lambda entry: _publisher(entry, "address"),
+                "LAG": _seconds("lag_ms"),
+                "SKIPPED": _seconds("skipped_ms"),
                 "URLS": _urls,
             }
         ),
@@ -268,14 +275,15 @@ TABLES: Mapping[str, Callable[[Console, Any], None]] = MappingProxyType(
             "clients",
             {
                 "CLIENT": _of("client_id"),
+                "KIND": _of("kind"),
                 "ADDRESS": _of("address"),
                 "ROLE": _of("role"),
                 "STREAM": _of("stream"),
                 "SINCE": _time("connected_at"),
                 "IN": lambda entry: size_of(entry["bytes_in"]),
                 "OUT": lambda entry: size_of(entry["bytes_out"]),
-                "LAG": lambda entry: f"{entry['lag_ms'] / 1000:g} s",
-                "SKIPPED": lambda entry: f"{entry['skipped_ms'] / 1000:g} s",
+                "LAG": _seconds("lag_ms"),
+                "SKIPPED": _seconds("skipped_ms"),
             },
             "No clients.",
         ),
@@ -324,8 +332,8 @@ TABLES: Mapping[str, Callable[[Console, Any], None]] = MappingProxyType(
                 "SINCE": _time("since"),
                 "TRIES": _of("attempts"),
                 "MEDIA": lambda entry: size_of(entry["bytes"]),
-                "LAG": lambda entry: f"{entry['lag_ms'] / 1000:g} s",
-                "SKIPPED": lambda entry: f"{entry['skipped_ms'] / 1000:g} s",
+                "LAG": _seconds("lag_ms"),
+                "SKIPPED": _seconds("skipped_ms"),
                 "TARGET": _of("target_id"),
             },
             "No relays.",

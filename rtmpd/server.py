@@ -253,7 +253,7 @@ class Server:
                 callbacks.publications,
                 recordings,
                 listening,
-                Measures(portrait.tracks_of, meter.bits_per_s),
+                Measures(portrait.tracks_of, meter.rates),
                 pulls,
                 wake=callbacks.delivery.wake,
                 drainer=drainer,
@@ -380,7 +380,6 @@ class Server:
             meter.sample(now)
             for excess in meter.over_limit(self._config.apps):
                 excess.publication.evict(excess.reason)
-            self._offices.callbacks.tick(now)
             self._offices.packagings.tick()
             self._offices.operations.tick(time.time())
             if drainer.is_over(now) and not self._stop.is_set():

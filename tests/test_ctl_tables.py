@@ -34,9 +34,10 @@ async def test_a_wide_terminal_shows_a_table():
     lines = shown("streams", plain(FakeOperations().streams())).splitlines()
 
     assert len(lines) == 3
-    assert lines[0].split() == ["STREAM", "STATE", "SINCE", "RATE", "TRACKS", "PLAYERS", "RECORDINGS", "PUSH"]
+    assert lines[0].split() == ["STREAM", "STATE", "SINCE", "RATE", "FPS", "TRACKS", "PLAYERS", "RECORDINGS", "PUSH"]
     assert "H.264 1280x720, AAC 48 kHz" in lines[1]
     assert "2 Mb/s" in lines[1]
+    assert "1 hls, 2 rtmp" in lines[1]
 
 
 async def test_a_narrow_one_shows_a_block_for_each_and_nothing_is_left_out():
@@ -109,7 +110,7 @@ def test_a_pipe_gets_plain_lines_that_are_never_folded(capsys):
     assert line.startswith(long)
 
 
-@pytest.mark.parametrize(("columns", "lines"), [(200, 3), (50, 17)])
+@pytest.mark.parametrize(("columns", "lines"), [(200, 3), (50, 19)])
 def test_a_real_terminal_is_measured(tmp_path, columns, lines):
     with RunningSite(tmp_path) as site:
         command = [sys.executable, "-m", "rtmpd", "ctl", "streams", "--socket", site.path]

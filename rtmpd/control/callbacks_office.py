@@ -53,19 +53,11 @@ class CallbacksOffice:
         self._running += [
             supervise(self.delivery.run(), "callbacks"),
             supervise(self.publications.run(), "publications"),
+            supervise(self._abnormal.run(), "abnormal"),
         ]
         await self.publications.recover()
         self._services.registry.observers.append(self.publications)
         self._services.journal = self.publications
-
-    def tick(self, now: float) -> None:
-        """
-        Look for what is odd; about once a second.
-
-        Args:
-            now: seconds of the loop's clock.
-        """
-        self._abnormal.look(now)
 
     def reload(self, config: Config) -> None:
         """Use another configuration from now on."""

@@ -54,6 +54,7 @@ class Clients:
 def _show(client: Client, connected_at: float) -> models.ClientInfo:
     return models.ClientInfo(
         client_id=client.number,
+        kind=client.kind,
         address=client.address,
         role=_ROLES.get(client.role, "-"),
         stream=client.path,

@@ -14,6 +14,7 @@ from pydantic import AliasChoices, Field
 
 from rtmpd.control import words
 from rtmpd.control.model_base import Answer, Request
+from rtmpd.control.model_streams import ClientInfo, ClientList, Publisher, StreamInfo, StreamList, Track, Url
 from rtmpd.control.model_types import (
     ChannelId,
     EncodeType,
@@ -30,7 +31,9 @@ from rtmpd.control.model_types import (
     ServerUrl,
     StreamPath,
 )
-from rtmpd.control.words import EncodeNumber
+
+# With those of a file of their own: who asks or answers finds all of them here.
+__all__ = ["ClientInfo", "ClientList", "Publisher", "StreamInfo", "StreamList", "Track", "Url"]
 
 
 class Room(Request):
@@ -80,14 +83,6 @@ class PushStart(Request):
         """What is recorded while the push lasts; empty for nothing."""
         kind = self.record_file_type
         return words.record_formats(words.record_mask(kind) if isinstance(kind, str) else kind)
-
-
-class Url(Answer):
-    """Where a stream can be watched."""
-
-    type: EncodeNumber
-    play_url: str
-    rate_type: int = words.RATE_ORIGINAL
 
 
 class Target(Answer):
@@ -308,72 +303,6 @@ class FileList(Answer):
     """A page of files, newest first."""
 
     recordings: list[File]
-
-
-class Track(Answer):
-    """One track of a stream."""
-
-    kind: Literal["video", "audio"]
-    codec: str
-    track_id: int = 0
-    width: int | None = None
-    height: int | None = None
-    sample_rate: int | None = Field(default=None, description="Hz")
-    channels: int | None = None
-
-
-class Publisher(Answer):
-    """Who publishes a stream."""
-
-    client_id: int
-    address: str
-    since: float
-    bytes_in: int
-    bits_per_s: int = Field(description="Over the last seconds.")
-
-
-class StreamInfo(Answer):
-    """A stream."""
-
-    stream: str
-    app: str
-    name: str
-    state: Literal["live", "grace", "idle"] = Field(
-        description="grace: its publisher dropped and its players are kept; idle: players wait for a publisher."
-    )
-    public: bool = Field(description="Whether it can be watched.")
-    publisher: Publisher | None
-    tracks: list[Track]
-    players: int
-    recordings: int
-    channel_id: str | None = Field(description="Of its push, if one was started.")
-    urls: list[Url]
-
-
-class StreamList(Answer):
-    """Every stream that somebody publishes or waits for."""
-
-    streams: list[StreamInfo]
-
-
-class ClientInfo(Answer):
-    """A connection."""
-
-    client_id: int
-    address: str
-    role: Literal["publish", "play", "-"]
-    stream: str
-    connected_at: float
-    bytes_in: int
-    bytes_out: int
-    skipped_ms: int = Field(description="Media time that it was too slow for.")
-    lag_ms: int
-
-
-class ClientList(Answer):
-    """Every connection."""
-
-    clients: list[ClientInfo]
 
 
 class Callback(Answer):

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import time
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import NamedTuple
 
 from rtmpd.control import models
+from rtmpd.control.audience import Audience, audiences
+from rtmpd.control.meter import Rates
 from rtmpd.control.push_recordings import ALIVE
 from rtmpd.control.pushes import Pushes
 from rtmpd.control.reach import Reach
@@ -23,8 +25,15 @@ class Measures(NamedTuple):
     """What is known of a stream's media."""
 
     tracks_of: Callable[[Stream], Sequence[models.Track]]
-    bits_per_s: Callable[[int], int]
-    """Of a connection, by its number; over the last seconds."""
+    rates: Callable[[Stream], Rates]
+
+
+class _Around(NamedTuple):
+    """What is counted once for all streams that are shown."""
+
+    publishers: Mapping[int, Client]
+    audiences: Mapping[str, Audience]
+    recordings: Mapping[Named, int]
 
 
 class Streams:
@@ -69,10 +78,9 @@ class Streams:
 
     def list(self) -> models.StreamList:
         """Every stream that somebody publishes or waits for, by their paths."""
-        clients = self._clients()
-        recordings = self._recordings()
         streams = sorted(self._services.registry, key=lambda stream: stream.path)
-        return models.StreamList(streams=[self._show(stream, clients, recordings) for stream in streams])
+        around = self._around(self._services.connections)
+        return models.StreamList(streams=[self._show(stream, around) for stream in streams])
 
     def get(self, path: str) -> models.StreamInfo:
         """
@@ -84,7 +92,8 @@ class Streams:
         Raises:
             NotPossible: "unknown": nobody publishes it, or waits for it.
         """
-        return self._show(self._find(path), self._clients(), self._recordings())
+        stream = self._find(path)
+        return self._show(stream, self._around(each for each in self._services.connections if each.path == path))
 
     def disconnect_publisher(self, path: str) -> models.Done:
         """
@@ -109,37 +118,47 @@ class Streams:
             raise NotPossible("unknown", f"nobody publishes {path}")
         return stream
 
-    def _clients(self) -> dict[int, Client]:
-        return {each.number: each for each in self._services.connections}
+    def _around(self, clients: Iterable[Client]) -> _Around:
+        there = list(clients)
+        alive = (each.row for each in self._recorder.statuses if each.phase in ALIVE)
+        return _Around(
+            {each.number: each for each in there if each.role != "play"},
+            audiences(there),
+            Counter(Named(row.app, row.stream) for row in alive),
+        )
 
-    def _recordings(self) -> Counter[Named]:
-        return Counter(Named(each.row.app, each.row.stream) for each in self._recorder.statuses if each.phase in ALIVE)
-
-    def _show(self, stream: Stream, clients: dict[int, Client], recordings: Counter[Named]) -> models.StreamInfo:
+    def _show(self, stream: Stream, around: _Around) -> models.StreamInfo:
         named = Named(stream.app, stream.name)
         kept = self._pushes.of(named)
         publication = stream.publication
+        rates = self._measures.rates(stream)
+        audience = around.audiences.get(stream.path) or Audience()
         return models.StreamInfo(
             stream=stream.path,
             app=stream.app,
             name=stream.name,
             state=stream.state.value,
             public=stream.is_watchable,
-            publisher=None if publication is None else self._publisher(publication, named, clients),
+            publisher=None if publication is None else self._publisher(publication, named, around),
             tracks=list(self._measures.tracks_of(stream)),
+            bits_per_s=rates.bits_per_s,
+            frames_per_s=rates.frames_per_s,
             players=len(stream.members),
-            recordings=recordings[named],
+            viewers=dict(audience.kinds),
+            lag_ms=audience.lag_ms,
+            skipped_ms=audience.skipped_ms,
+            recordings=around.recordings.get(named, 0),
             channel_id=None if kept is None else kept.push.channel_id,
             urls=watched(self._reach.bases, named).urls if stream.is_watchable else [],
         )
 
-    def _publisher(self, publication: Publication, stream: Named, clients: dict[int, Client]) -> models.Publisher:
+    def _publisher(self, publication: Publication, stream: Named, around: _Around) -> models.Publisher:
         number = publication.terms.client
-        client = clients.get(number)
+        client = around.publishers.get(number)
         return models.Publisher(
             client_id=number,
             address=publication.terms.address,
             since=self._since.get(stream, 0.0),
             bytes_in=0 if client is None else client.bytes_in,
-            bits_per_s=self._measures.bits_per_s(number),
+            bits_per_s=self._measures.rates(publication.stream).bits_per_s,
         )

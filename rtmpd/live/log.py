@@ -267,11 +267,12 @@ class Log:
 
     def timestamp_at(self, position: int) -> int:
         """Time of the frame at or after a position, in ms; of the last message at the end of the log."""
-        index = self._index(position)
-        for entry in islice(self._entries, index, None):
+        entries = self._entries
+        for index in range(self._index(position), len(entries)):  # islice would walk there from the first
+            entry = entries[index]
             if entry.type_id != DATA_AMF0:
                 return entry.timestamp_ms
-        return self._entries[-1].timestamp_ms if self._entries else 0
+        return entries[-1].timestamp_ms if entries else 0
 
     def messages(self, position: int) -> Iterator[tuple[Entry, bytes]]:
         """Read messages back, with their bodies, from a message start on: how a second form is filled."""

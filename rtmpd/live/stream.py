@@ -243,7 +243,18 @@ class Stream:
 class Publication:
     """One publisher's hold on a stream."""
 
-    __slots__ = ("_offset_ms", "_timeline", "evict", "frames", "identity", "jumps", "jumps_back", "stream", "terms")
+    __slots__ = (
+        "_offset_ms",
+        "_timeline",
+        "evict",
+        "frames",
+        "identity",
+        "jumps",
+        "jumps_back",
+        "pictures",
+        "stream",
+        "terms",
+    )
 
     def __init__(self, stream: Stream, identity: str, evict: Callable[[str], None], terms: Terms = PLAIN) -> None:
         """
@@ -260,6 +271,8 @@ class Publication:
         self.evict = evict
         self.terms = terms
         self.frames = 0
+        self.pictures = 0
+        """Frames of video among them."""
         self.jumps = 0
         """Leaps of its timestamps, forwards."""
         self.jumps_back = 0
@@ -297,13 +310,14 @@ class Publication:
         offset_ms = self._offset_ms
         frames: list[LogMessage] = []
         newest_ms = _LONG_AGO_MS
-        has_video = False
+        pictures = 0
         for type_id, raw_ms, _, body, _ in messages:
             flags = classify(type_id, body) if type_id != DATA_AMF0 else SEQUENCE_HEADER
             if flags & _NOT_A_FRAME:
                 if frames:
-                    self._write(frames, newest_ms, now, has_video=has_video)
+                    self._write(frames, newest_ms, now, pictures)
                     frames = []
+                    pictures = 0
                 self._take_state(type_id, body, flags, now)
                 continue
             timestamp_ms = unwrap(raw_ms)
@@ -312,14 +326,15 @@ class Publication:
             timestamp_ms += offset_ms
             newest_ms = max(newest_ms, timestamp_ms)
             if type_id == VIDEO:
-                has_video = True
+                pictures += 1
             frames.append((type_id, timestamp_ms, body, flags))
         if frames:
-            self._write(frames, newest_ms, now, has_video=has_video)
+            self._write(frames, newest_ms, now, pictures)
 
-    def _write(self, frames: list[LogMessage], newest_ms: int, now: float, *, has_video: bool) -> None:
+    def _write(self, frames: list[LogMessage], newest_ms: int, now: float, pictures: int) -> None:
         self.frames += len(frames)
-        self.stream.write_frames(frames, newest_ms, now, has_video=has_video)
+        self.pictures += pictures
+        self.stream.write_frames(frames, newest_ms, now, has_video=pictures > 0)
 
     def _take_state(self, type_id: int, body: bytes, flags: int, now: float) -> None:
         if type_id == DATA_AMF0:

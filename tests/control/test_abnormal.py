@@ -10,7 +10,7 @@ from contextlib import closing
 import pytest
 
 from rtmpd.control import portrait as portrait_module
-from rtmpd.control.abnormal import DESCRIBE_SLICE_S, LOOKED_AT, REPORT_INTERVAL_S, Abnormal, Findings
+from rtmpd.control.abnormal import DESCRIBE_SLICE_S, LOOKED_AT, PIECES, REPORT_INTERVAL_S, Abnormal, Findings
 from rtmpd.control.publications import Publications
 from rtmpd.control.push_events import MAX_DETAILS, VIDEO_BACK, VIDEO_STALLED, Finding
 from rtmpd.media.tracks import Tracks
@@ -89,7 +89,11 @@ class Yard:
         """A second with frames of some kinds at its end, and a look."""
         self.now += 1
         self.send(*(frame(self.ms) for frame in kinds))
-        self.abnormal.look(self.now)
+        self.look()
+
+    def look(self):
+        for _ in self.abnormal.look():
+            pass
 
     def seconds(self, count, *kinds):
         for _ in range(count):
@@ -376,9 +380,25 @@ async def test_a_publication_that_is_over_is_not_watched(yard):
     yard.second(*BOTH)
     assert len(yard.abnormal._watches) == 1
     yard.end()
-    yard.abnormal.look(yard.now)
+    yard.look()
 
     assert yard.abnormal._watches == {}
+
+
+async def test_a_look_comes_in_pieces_and_who_ends_in_between_is_told_once(yard):
+    for number in range(2 * PIECES - 1):
+        await yard.begin(f"many{number}")
+        yard.start(video_header(UNREADABLE))
+    told = []
+    for _ in yard.abnormal.look():
+        told.append(sum(line["event"] == "push abnormal" for _, line in yard.lines))
+        if len(told) == 1:
+            yard.end()
+
+    streams = [line["stream"] for _, line in yard.lines if line["event"] == "push abnormal"]
+    assert len(told) == PIECES
+    assert told[0] < told[-1]
+    assert len(streams) == len(set(streams)) == 2 * PIECES - 1
 
 
 async def test_each_event_has_a_line_in_the_log(yard):

@@ -46,10 +46,11 @@ async def running(path, settings):
 
 
 async def publish_and_leave(rig, name="s"):
+    path = f"live/{name}"
     publisher = await rig.publisher(name)
     await publisher.send(video_header(), key_frame(0))
     await publisher.ping()
-    rig.office.tick(rig.loop.time())
+    await rig.until(lambda: any(line["event"] == "push abnormal" and line["stream"] == path for line in rig.lines))
     publisher.close()
     await rig.until(lambda: not rig.services.connections)
 

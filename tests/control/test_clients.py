@@ -17,6 +17,7 @@ async def test_connections_are_listed_oldest_first_with_what_they_do():
         rig.connect()
         first, second, third = clients.list().clients
 
+        assert [each.kind for each in (first, second, third)] == ["rtmp"] * 3
         assert (first.role, first.stream, first.address) == ("publish", "live/s", "192.0.2.1")
         assert (second.role, second.stream, second.address) == ("play", "live/s", "2001:db8::1")
         assert (third.role, third.stream) == ("-", "-")

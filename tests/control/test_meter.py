@@ -7,10 +7,10 @@ from dataclasses import dataclass
 import pytest
 
 from rtmpd.config_file import validate
-from rtmpd.control.meter import SETTLE_S, WINDOW_SAMPLES, Meter
+from rtmpd.control.meter import SETTLE_S, STILL, WINDOW_SAMPLES, Meter, Rates
 from rtmpd.live.registry import Takeover
 from rtmpd.live.terms import Terms
-from tests.helpers.live import new_registry
+from tests.helpers.live import audio_frame, inter_frame, new_registry
 
 LIMIT = 1_000_000
 LIMIT_BYTES = LIMIT // 8
@@ -38,6 +38,17 @@ class Yard:
         self.registry.publish(app, name, "me", Takeover.ALWAYS, lambda _: None, Terms(client=number))
         return client
 
+    def log_in(self, name, *, pictures, sounds=0, size=100):
+        """Bytes that come to a stream's log with so many frames."""
+        publication = self.registry.find("live", name).publication
+        before = publication.stream.log.end
+        publication.extend([inter_frame(int(self.now * 1000), size)] * pictures, self.now)
+        publication.extend([audio_frame(int(self.now * 1000), size)] * sounds, self.now)
+        return publication.stream.log.end - before
+
+    def rates(self, name="s"):
+        return self.meter.rates(self.registry.find("live", name))
+
     def second(self, **bytes_by_client):
         self.now += 1
         for client in self.clients:
@@ -51,26 +62,60 @@ class Yard:
         return found[0] if found else None
 
 
-def test_rate_is_that_of_the_last_ten_seconds():
+def test_rates_are_those_of_the_last_ten_seconds_and_of_pictures_alone():
     yard = Yard()
     yard.publisher()
-    yard.seconds(30, c1=1_000)
-    assert yard.meter.bits_per_s(1) == 8_000
+    for _ in range(30):
+        logged = yard.log_in("s", pictures=25, sounds=43)
+        yard.second()
+    assert yard.rates() == Rates(logged * 8, 25.0)
 
-    yard.seconds(WINDOW_SAMPLES // 2, c1=3_000)
-    assert yard.meter.bits_per_s(1) == 16_000
-    yard.seconds(WINDOW_SAMPLES // 2, c1=3_000)
-    assert yard.meter.bits_per_s(1) == 24_000
+    for _ in range(WINDOW_SAMPLES // 2):
+        yard.second()
+    assert yard.rates() == Rates(logged * 4, 12.5)
+    for _ in range(WINDOW_SAMPLES // 2):
+        yard.second()
+    assert yard.rates() == STILL
 
 
-def test_rate_is_known_after_two_samples_and_0_before_and_for_strangers():
+def test_rates_are_known_after_two_samples_and_nothing_before_and_for_who_waits():
     yard = Yard()
     yard.publisher()
-    yard.second(c1=1_000)
-    assert yard.meter.bits_per_s(1) == 0
-    yard.second(c1=1_000)
-    assert yard.meter.bits_per_s(1) == 8_000
-    assert yard.meter.bits_per_s(2) == 0
+    yard.registry.join("live", "idle", object())
+    assert yard.rates() == STILL
+    yard.log_in("s", pictures=1)
+    yard.second()
+    assert yard.rates() == STILL
+    logged = yard.log_in("s", pictures=1)
+    yard.second()
+    assert yard.rates() == Rates(logged * 8, 1.0)
+    assert yard.rates("idle") == STILL
+
+
+def test_a_stream_without_a_connection_of_ours_has_rates_and_a_limit():
+    yard = Yard()
+    yard.registry.publish("live", "pulled", "a pull", Takeover.ALWAYS, lambda _: None, Terms())
+    found = []
+    for _ in range(60):
+        logged = yard.log_in("pulled", pictures=25, size=10_000)
+        found += yard.second()
+
+    assert yard.rates("pulled") == Rates(logged * 8, 25.0)
+    assert found[0].publication is yard.registry.find("live", "pulled").publication
+
+
+def test_a_publisher_that_comes_back_to_its_stream_begins_anew():
+    yard = Yard()
+    yard.publisher(1)
+    for _ in range(12):
+        yard.log_in("s", pictures=25)
+        yard.second()
+    yard.publisher(2)
+    yard.second()
+    assert yard.rates() == STILL
+    logged = yard.log_in("s", pictures=25)
+    yard.second()
+    assert yard.rates() == Rates(logged * 8, 25.0)
 
 
 def test_who_stops_publishing_is_forgotten():
@@ -80,18 +125,18 @@ def test_who_stops_publishing_is_forgotten():
     yard.registry.end_all("over")
     yard.second(c1=1_000)
 
-    assert yard.meter.bits_per_s(1) == 0
     assert not yard.meter._samples
 
 
 def test_samples_of_the_same_instant_count_once():
     yard = Yard()
     yard.publisher()
-    yard.second(c1=1_000)
+    yard.second()
     yard.now -= 1
-    yard.second(c1=1_000)
+    yard.log_in("s", pictures=25)
+    yard.second()
 
-    assert yard.meter.bits_per_s(1) == 0
+    assert yard.rates() == STILL
 
 
 def test_a_publisher_that_sends_too_much_is_found_after_ten_whole_seconds_with_the_reason():

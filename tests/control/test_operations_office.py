@@ -12,6 +12,7 @@ from rtmpd.config_file import validate
 from rtmpd.control import models, operations_office
 from rtmpd.control.commits import Commits
 from rtmpd.control.draining import Drainer
+from rtmpd.control.meter import STILL
 from rtmpd.control.operations_office import Around, OperationsOffice
 from rtmpd.control.publications import Publications
 from rtmpd.control.pulls import Pulls
@@ -42,7 +43,7 @@ class Server:
             publications=Publications(PublicationBook(database), rig.services.log, "n", rig.loop.time),
             recordings=directory / "recordings",
             listening=Listening(Address("", 1935), Address("127.0.0.1", 8080)),
-            measures=Measures(lambda _stream: (), lambda _number: 0),
+            measures=Measures(lambda _stream: (), lambda _stream: STILL),
             pulls=Pulls(validate(config), rig.services, None),
             wake=lambda: None,
             drainer=Drainer(rig.services, lambda: None),

@@ -10,6 +10,7 @@ import pytest
 
 from rtmpd.config import RoomsConfig
 from rtmpd.control import models
+from rtmpd.control.meter import Rates
 from rtmpd.control.reach import Reach
 from rtmpd.control.streams import Measures, Streams
 from rtmpd.control.urls import Bases
@@ -22,6 +23,7 @@ TRACK = models.Track(kind="video", codec="avc1", width=50, height=38)
 @dataclass(eq=False)
 class PlayedClient:
     number: int
+    kind: str = "rtmp"
     address: str = "192.0.2.7"
     role: str = "publish"
     path: str = "live/s"
@@ -35,13 +37,21 @@ class PlayedClient:
 @pytest.fixture
 async def rig(tmp_path):
     rig = await PushRig.open(tmp_path)
-    services = SimpleNamespace(registry=rig.registry, connections={PlayedClient(7), PlayedClient(8)}, log=rig.log)
+    connections = {
+        PlayedClient(7),
+        PlayedClient(8, role="play"),
+        PlayedClient(9, role="play", kind="hls", lag_ms=70),
+        PlayedClient(10, role="play", kind="rtmp", skipped_ms=900),
+        PlayedClient(11, role="play", path="live/other", lag_ms=999),
+        PlayedClient(12, role="-", path="-"),
+    }
+    services = SimpleNamespace(registry=rig.registry, connections=connections, log=rig.log)
     rig.streams = Streams(
         services,
         rig.recorder,
         rig.pushes,
         Reach(RoomsConfig(), Bases("rtmp://live.example.com", "http://live.example.com")),
-        Measures(lambda _stream: (TRACK,), lambda number: 1000 * number),
+        Measures(lambda _stream: (TRACK,), lambda _stream: Rates(7_000, 25.0)),
         clock=lambda: rig.now,
     )
     rig.registry.observers.append(rig.streams)
@@ -72,7 +82,12 @@ async def test_a_stream_is_shown_with_all_that_belongs_to_it(rig):
             "bits_per_s": 7_000,
         },
         "tracks": [TRACK.model_dump()],
+        "bits_per_s": 7_000,
+        "frames_per_s": 25.0,
         "players": 1,
+        "viewers": {"rtmp": 2, "hls": 1},
+        "lag_ms": 70,
+        "skipped_ms": 906,
         "recordings": 1,
         "channel_id": begun.kept.push.channel_id,
         "urls": [

@@ -70,9 +70,9 @@ def said(ctl):
 
 def test_streams_and_clients_are_listed(said, server):
     titles, *rows = said("streams")
-    assert titles == ["STREAM", "STATE", "SINCE", "RATE", "TRACKS", "PLAYERS", "RECORDINGS", "PUSH"]
+    assert titles == ["STREAM", "STATE", "SINCE", "RATE", "FPS", "TRACKS", "PLAYERS", "RECORDINGS", "PUSH"]
     assert [row[:2] for row in rows] == [[LIVE, "live"], [PRIVATE, "live (private)"]]
-    assert rows[0][4].startswith("H.264 ")
+    assert rows[0][5].startswith("H.264 ")
     shown = dict(said(f"streams {LIVE}"))
     assert shown["STREAM"] == LIVE
     assert shown["URLS"].split(", ") == [
@@ -85,8 +85,8 @@ def test_streams_and_clients_are_listed(said, server):
     assert [each["play_url"] for each in urls if each["type"] == 5] == [server.url(LIVE)]
 
     titles, *rows = said("clients")
-    assert titles == ["CLIENT", "ADDRESS", "ROLE", "STREAM", "SINCE", "IN", "OUT", "LAG", "SKIPPED"]
-    assert [row[1:4] for row in rows] == [["127.0.0.1", "publish", LIVE], ["127.0.0.1", "publish", PRIVATE]]
+    assert titles == ["CLIENT", "KIND", "ADDRESS", "ROLE", "STREAM", "SINCE", "IN", "OUT", "LAG", "SKIPPED"]
+    assert [row[1:5] for row in rows] == [["rtmp", "127.0.0.1", "publish", each] for each in (LIVE, PRIVATE)]
     assert [each["stream"] for each in said("clients", as_json=True)["clients"]] == [LIVE, PRIVATE]
 
 

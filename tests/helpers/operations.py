@@ -62,7 +62,12 @@ def stream_info(path):
         public=True,
         publisher=publisher,
         tracks=tracks,
+        bits_per_s=2_000_000,
+        frames_per_s=25.0,
         players=3,
+        viewers={"rtmp": 2, "hls": 1},
+        lag_ms=40,
+        skipped_ms=1500,
         recordings=1,
         channel_id=CHANNEL,
         urls=URLS,
@@ -132,6 +137,7 @@ class FakeOperations:
     def clients(self):
         self._note("clients")
         client = ClientInfo(
+            kind="rtmp",
             client_id=CLIENT,
             address=self.address,
             role="publish",

@@ -329,3 +329,11 @@ def test_flv_announces_the_tracks_that_there_are_as_browsers_wait_for_one_that_n
 
     audio, video = announced
     assert bytes(cursor.private).startswith(encode_file_header(audio=audio, video=video))
+
+
+def test_frames_and_the_pictures_among_them_are_counted_and_headers_are_neither():
+    publication = publish(new_stream())
+    publication.extend([key_frame(0), audio_frame(0), video_header(), inter_frame(40), audio_frame(20)], now=0.0)
+    publication.extend([audio_frame(60)], now=0.1)
+
+    assert (publication.frames, publication.pictures) == (5, 2)
