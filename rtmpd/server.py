@@ -30,6 +30,7 @@ from rtmpd.control.draining import Drainer
 from rtmpd.control.hooks import Hooks
 from rtmpd.control.limits import RegistryCounts
 from rtmpd.control.meter import Meter
+from rtmpd.control.metrics.office import Measured, MetricsOffice
 from rtmpd.control.models import Reloaded
 from rtmpd.control.operations_office import Around, OperationsOffice
 from rtmpd.control.policy import ConfiguredPolicy
@@ -56,6 +57,7 @@ from rtmpd.session.limits import Limits
 from rtmpd.start import lock, raise_descriptor_limit
 from rtmpd.store.database import Database
 from rtmpd.store.recordings import RecordingIndex
+from rtmpd.web.site import version
 from rtmpd.web.web_office import Shown, WebOffice
 from rtmpd.workers.packaging import Packagings
 from rtmpd.workers.recording_office import RecordingOffice
@@ -263,7 +265,21 @@ class Server:
         stack.push_async_callback(operations.close, _PUSHES_CLOSE_S)
         await operations.open()
         services.registry.observers.append(packagings)  # behind pushes, which decide what is private
-        shown = Shown(services, operations.operations, packagings, RecordedFiles(RecordingIndex(database)), recordings)
+        measured = Measured(
+            services,
+            recording.recorder,
+            {"recording": recording.supervisor, "packaging": packagings},
+            database,
+            callbacks.outcomes,
+            operations.operations.relays,
+            version(),
+            packagings,
+        )
+        metrics = MetricsOffice(measured)
+        stack.callback(metrics.close)
+        metrics.open()
+        files = RecordedFiles(RecordingIndex(database))
+        shown = Shown(services, operations.operations, packagings, files, recordings, metrics.scrape)
         web = WebOffice(config, shown, http, most_connections=admission.connections)
         stack.push_async_callback(web.close)
         await web.open()

@@ -114,6 +114,7 @@ THIRD_PARTIES = {
     "rtmpd.cli": {"typer"},
     "rtmpd.config": {"pydantic"},
     "rtmpd.control": {"aiohttp", "pydantic"},
+    "rtmpd.control.metrics": {"prometheus_client"},
     "rtmpd.net.http_flv": {"aiohttp"},
     "rtmpd.net.http_reasons": {"aiohttp"},
     "rtmpd.web": {"aiohttp", "pydantic"},

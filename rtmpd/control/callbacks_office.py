@@ -8,11 +8,12 @@ killed server left without an end is told before anybody can publish.
 from __future__ import annotations
 
 import asyncio
+from collections import Counter
 
 from rtmpd.config import Config
 from rtmpd.control.abnormal import Abnormal
 from rtmpd.control.callback_client import CallbackClient
-from rtmpd.control.delivery import CallbackDelivery, DeliverySettings
+from rtmpd.control.delivery import CallbackDelivery, DeliverySettings, Outcome
 from rtmpd.control.publications import Publications
 from rtmpd.control.urls import Listening, bases
 from rtmpd.net.services import Services
@@ -38,7 +39,11 @@ class CallbacksOffice:
         self._services = services
         self.publications = Publications(PublicationBook(database), services.log, node, services.loop.time)
         self._abnormal = Abnormal(services.registry, self.publications, services.log, services.loop.time)
-        self.delivery = CallbackDelivery(database, self._settings(config), CallbackClient, services.log)
+        self.outcomes: Counter[tuple[str, str]] = Counter()
+        """Attempts to deliver so far, by the URL of the receiver and what came of them."""
+        self.delivery = CallbackDelivery(
+            database, self._settings(config), CallbackClient, services.log, on_outcome=self._count
+        )
         self._running: list[asyncio.Task[None]] = []
 
     async def open(self) -> None:
@@ -78,6 +83,9 @@ class CallbacksOffice:
         for task in self._running:
             task.cancel()
         await asyncio.gather(*self._running, return_exceptions=True)
+
+    def _count(self, outcome: Outcome) -> None:
+        self.outcomes[outcome.delivery.url, outcome.kind] += 1
 
     def _settings(self, config: Config) -> DeliverySettings:
         section, reach = config.callbacks, bases(config.urls, self._listening)

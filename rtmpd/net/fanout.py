@@ -7,7 +7,8 @@ with thousands every 100 ms: latency is spent only where it buys fewer, larger w
 `slice_s` and yields between them, so that no publisher waits for ten thousand players.
 
 The inner loop is the hottest of the server: one `send` for a player and a batch, and one memoryview for all players
-at the same position. It keeps no statistics and makes no calls but `send`; everything rare is in `serve`.
+at the same position. It keeps no statistics and makes no calls but `send`; everything rare is in `serve`, and what is
+measured is measured once a pass.
 """
 
 from __future__ import annotations
@@ -18,6 +19,7 @@ from dataclasses import dataclass
 from typing import cast
 
 from rtmpd.live.log import Log
+from rtmpd.net.distribution import Distribution
 from rtmpd.net.poller import Poller
 from rtmpd.net.sink import NO_DESCRIPTOR, NOBODY, Sink
 
@@ -57,17 +59,25 @@ class FanOut:
         self._pass_cost_s = 0.0
         self._next_pass_s = 0.0
         self._blocked: set[Sink] = set()
+        self._marked_s = self._pass_marked_s = 0.0
+        self.passes = Distribution()
+        """What passes cost."""
+        self.delays = Distribution()
+        """How long the oldest message of each pass waited until everybody had been written to."""
 
     def mark(self, logs: Iterable[Log]) -> None:
         """Say that logs have grown."""
+        is_first = not self._marked
         for log in logs:
             if log.cursors:
                 self._marked.add(log)
             else:
                 log.trim_if_due(self._loop.time())
-        if self._marked and not self._scheduled:
-            self._scheduled = True
-            self._schedule()
+        if is_first and self._marked:
+            self._marked_s = self._loop.time()
+            if not self._scheduled:
+                self._scheduled = True
+                self._schedule()
 
     def serve(self, sink: Sink) -> None:
         """Write to one sink until it has everything or its socket is full; a failure is told to its owner."""
@@ -100,6 +110,7 @@ class FanOut:
     def _begin_pass(self) -> None:
         self._pass = list(self._marked)
         self._marked.clear()
+        self._pass_marked_s = self._marked_s
         self._pass_cost_s = 0.0
         self._index = len(self._pass[-1].cursors) - 1
         self._run_slice()
@@ -129,6 +140,8 @@ class FanOut:
         self._end_pass(self._pass_cost_s + now - began, now)
 
     def _end_pass(self, cost_s: float, now: float) -> None:
+        self.passes.add(cost_s)
+        self.delays.add(now - self._pass_marked_s)
         self._next_pass_s = now + min(self._pace.max_delay_s, cost_s / self._pace.share)
         self._scheduled = bool(self._marked)
         if self._scheduled:

@@ -16,6 +16,8 @@ import asyncio
 import selectors
 from typing import Protocol
 
+from rtmpd.net.distribution import Distribution
+
 _READ = selectors.EVENT_READ
 _WRITE = selectors.EVENT_WRITE
 
@@ -68,6 +70,8 @@ class Poller:
         self._more = False
         self._ready: list[tuple[selectors.SelectorKey, int]] = []
         self._timer: asyncio.TimerHandle | None = None
+        self.turns = Distribution()
+        """What it cost to serve all that was ready."""
         self._selector = selectors.DefaultSelector()
         descriptor = getattr(self._selector, "fileno", None)
         if descriptor is None:  # poll and select based selectors have no descriptor of their own
@@ -118,6 +122,7 @@ class Poller:
         self._pause(self._cost_s + now - began)
 
     def _pause(self, cost_s: float) -> None:
+        self.turns.add(cost_s)
         self._cost_s = 0.0
         more, self._more = self._more, False
         delay_s = min(cost_s / self._share, self._max_delay_s)

@@ -14,6 +14,7 @@ from rtmpd.net.fanout import FanOut
 from rtmpd.net.policy import Journal, NoJournal, Policy
 from rtmpd.net.poller import Poller
 from rtmpd.net.tasks import Tasks
+from rtmpd.net.turnover import Connections
 from rtmpd.session.limits import Limits
 
 RECEIVE_BUFFER_BYTES = 64 * 1024
@@ -91,7 +92,7 @@ class Services:
     tasks: Tasks
     log: Logger
     journal: Journal = field(default_factory=NoJournal)
-    connections: set[Client] = field(default_factory=set)
+    connections: Connections = field(default_factory=Connections)
     visitors: int = 0
     """How many of the connections are none: viewers of HLS, who come and ask from time to time."""
     connect_refusal: Refused | None = None

@@ -14,7 +14,7 @@ from rtmpd.web.problems import CONTENT_TYPE, STATUS_OF
 from rtmpd.web.routes import OPEN_TO_ALL, PARAMETERS, ROUTES, Route
 
 _REFERENCE = "#/components/schemas/{model}"
-_MEDIA_TYPES = {"events": "text/event-stream", "openapi": "application/json"}
+_MEDIA_TYPES = {"events": "text/event-stream", "openapi": "application/json", "metrics": "text/plain"}
 """Of the answers that have no model."""
 _ANY_REQUEST = (
     HTTPStatus.BAD_REQUEST,

@@ -293,6 +293,7 @@ ROUTES: tuple[Route, ...] = (
     ),
     Route("GET", f"{V1}/events", "events", "Everything that happens, as it happens.", None, query=EventsQuery),
     Route("GET", f"{V1}/openapi.json", "openapi", "This document.", None),
+    Route("GET", "/metrics", "metrics", "What is measured, as Prometheus reads it.", None),
     Route(
         "GET",
         "/healthz",

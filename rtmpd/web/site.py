@@ -21,6 +21,7 @@ from rtmpd.web.control_socket import ControlSocket, path_of
 from rtmpd.web.events import Events
 from rtmpd.web.guard import Guard, guarding
 from rtmpd.web.media import Outputs
+from rtmpd.web.metrics import MetricsPage, Scrape
 from rtmpd.web.openapi import document
 from rtmpd.web.operations import Operations
 from rtmpd.web.problems import HEADERS, answering
@@ -42,6 +43,7 @@ class Site:
         *,
         guard: Guard | None = None,
         outputs: Sequence[Outputs] = (),
+        scrape: Scrape | None = None,
     ) -> None:
         """
         Prepare; follow with `start`.
@@ -53,6 +55,7 @@ class Site:
             listening: TCP sockets, bound and listening; closed with the site.
             guard: knows who may use the API; made of the configuration if not given.
             outputs: media, beside the API.
+            scrape: measures the server; None: there is nothing at /metrics.
         """
         self._operations = operations
         self._config = config
@@ -60,6 +63,7 @@ class Site:
         self._listening = listening
         self._guard = guard or Guard(config)
         self._outputs = outputs
+        self._metrics = MetricsPage(scrape)
         self._control: ControlSocket | None = None
         self._runner: web.AppRunner | None = None
         self._servers: list[asyncio.Server] = []
@@ -73,7 +77,12 @@ class Site:
         """
         self._control = ControlSocket(path_of(self._config))
         self._events = Events(self._config.http.event_streams)
-        specials = {"events": self._events.follow, "openapi": self._openapi, "health": self._health}
+        specials = {
+            "events": self._events.follow,
+            "openapi": self._openapi,
+            "health": self._health,
+            "metrics": self._metrics.answer,
+        }
         self._api = Api(self._operations, self._config, specials)
         self._runner = web.AppRunner(self._application(), shutdown_timeout=_LAST_ANSWERS_S)
         await self._runner.setup()
@@ -132,7 +141,7 @@ class Site:
         return application
 
     async def _openapi(self, _request: web.Request, _asked: Asked) -> web.StreamResponse:
-        return web.json_response(document(_version(), wants_token=self._guard.wants_token), headers=HEADERS)
+        return web.json_response(document(version(), wants_token=self._guard.wants_token), headers=HEADERS)
 
     async def _health(self, _request: web.Request, _asked: Asked) -> web.StreamResponse:
         if self._operations.is_draining:
@@ -140,7 +149,8 @@ class Site:
         return json_response(Health(status="ok"))
 
 
-def _version() -> str:
+def version() -> str:
+    """Of this program."""
     try:
         return importlib.metadata.version("rtmpd")
     except importlib.metadata.PackageNotFoundError:

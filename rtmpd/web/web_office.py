@@ -19,6 +19,7 @@ from rtmpd.web.guard import Guard
 from rtmpd.web.hls import Hls
 from rtmpd.web.live import Live
 from rtmpd.web.media import Media, Outputs
+from rtmpd.web.metrics import Scrape
 from rtmpd.web.operations import Operations
 from rtmpd.web.recordings import Recordings
 from rtmpd.web.session_desk import SessionDesk
@@ -37,6 +38,8 @@ class Shown(NamedTuple):
     files: RecordedFiles
     recordings: Path
     """The directory that holds them, absolute."""
+    scrape: Scrape
+    """Measures the server."""
 
 
 class WebOffice:
@@ -67,7 +70,9 @@ class WebOffice:
             Pictures(media, self._thumbnails, services.registry, shown.files),
             self._recordings,
         ]
-        self._site = Site(shown.operations, config, services.log, listening, guard=guard, outputs=outputs)
+        self._site = Site(
+            shown.operations, config, services.log, listening, guard=guard, outputs=outputs, scrape=shown.scrape
+        )
 
     @property
     def control(self) -> Path:

@@ -54,7 +54,7 @@ class RecordingOffice:
             log: for what happens to recordings.
         """
         index = RecordingIndex(database)
-        supervisor = Supervisor(
+        self.supervisor = supervisor = Supervisor(
             self._on_event,
             worker_count=config.workers.count,
             queue_bytes=config.workers.queue_bytes,

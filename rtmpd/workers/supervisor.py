@@ -90,6 +90,8 @@ class Supervisor:
         self._slots: list[_Slot] = []
         self._stopping = False
         self._changed = asyncio.Event()
+        self.deaths = 0
+        """Of workers, so far."""
 
     @property
     def feeds(self) -> tuple[Feed, ...]:
@@ -267,6 +269,7 @@ class Supervisor:
     def _mourn(self, slot: _Slot, pid: int, reason: str) -> None:
         lived_s = asyncio.get_running_loop().time() - slot.child.started_at
         slot.deaths = 1 if lived_s > STABLE_S else slot.deaths + 1
+        self.deaths += 1
         lost = tuple(slot.feeds.values())
         slot.feeds.clear()
         slot.health = protocol.Health(0, 0)

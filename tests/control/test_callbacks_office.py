@@ -68,6 +68,7 @@ async def test_a_publisher_that_comes_and_goes_is_told_to_the_receiver(tmp_path,
 async def test_a_receiver_that_is_configured_later_is_told_what_happens_from_then_on(tmp_path, receiver):
     async with running(tmp_path / "db", config()) as rig:
         await publish_and_leave(rig, "before")
+        assert await rig.office.publications.flush(5.0)
         rig.office.reload(config(f"http://127.0.0.1:{receiver.port}/"))
         await rig.until(lambda: rig.office.delivery._adopted)
         await publish_and_leave(rig, "after")

@@ -56,8 +56,9 @@ class UnixConnection(http.client.HTTPConnection):
 class RunningSite:
     """A site in a thread of its own, as a context manager."""
 
-    def __init__(self, directory: Path, operations=None, log=None, **tables):
+    def __init__(self, directory: Path, operations=None, log=None, scrape=None, **tables):
         self.operations = operations
+        self.scrape = scrape
         self.config = config_of(directory, **tables)
         self.log = log or structlog.get_logger()
         self.path = directory / "rtmpd.sock"
@@ -85,7 +86,7 @@ class RunningSite:
         self.loop, self._end = asyncio.get_running_loop(), asyncio.Event()
         try:
             self.operations = self.operations or FakeOperations()
-            self.site = Site(self.operations, self.config, self.log, [self.listening])
+            self.site = Site(self.operations, self.config, self.log, [self.listening], scrape=self.scrape)
             await self.site.start()
         except StartError as failure:
             self._failure = failure

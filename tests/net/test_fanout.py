@@ -260,3 +260,34 @@ async def test_messages_that_come_during_the_pause_are_sent_by_the_next_pass():
         await asyncio.sleep(0)
         assert owner.sink.position != hall.stream.log.end
         await until(lambda: owner.sink.position == hall.stream.log.end)
+
+
+async def test_each_pass_is_measured_once_with_how_long_its_oldest_message_waited():
+    async with Hall(Pace(share=1e-9, max_delay_s=0.05)) as hall:
+        owners = [hall.seat() for _ in range(3)]
+        fanout, clock = hall.fanout, asyncio.get_running_loop().time
+        hall.publish(inter_frame(40))
+        await until(lambda: fanout.passes.count == 1)
+        first_s, began = fanout.delays.sum_s, clock()
+        hall.publish(inter_frame(80))  # has to wait for the pause after the first pass
+        await asyncio.sleep(0.01)
+        hall.publish(inter_frame(120))
+        await until(lambda: fanout.passes.count == 2)
+
+        assert fanout.delays.count == 2
+        assert fanout.passes.sum_s <= fanout.delays.sum_s
+        assert 0.01 <= fanout.delays.sum_s - first_s <= clock() - began
+        assert all(owner.sink.position == hall.stream.log.end for owner in owners)
+
+
+async def test_what_comes_during_a_pass_waits_from_then_on():
+    async with Hall(Pace(slice_s=0.0)) as hall:
+        for _ in range(200):
+            hall.seat()
+        hall.publish(inter_frame(40))
+        await asyncio.sleep(0)
+        assert hall.fanout.passes.count == 0  # only a slice of it is done
+        hall.publish(inter_frame(80))
+        await until(lambda: hall.fanout.passes.count == 2)
+
+        assert hall.fanout.delays.count == 2

@@ -130,3 +130,13 @@ async def test_there_is_no_pause_while_somebody_has_more_to_read():
         owner.on_readable = lambda: read() is None and len(owner.heard) < 3
         theirs.send(bytes(250))
         await until(lambda: len(owner.heard) == 3)
+
+
+async def test_each_turn_is_measured_once():
+    with Sockets() as sockets:
+        owner, theirs = sockets.pair()
+        theirs.send(b"a")
+        await until(lambda: owner.heard)
+
+        assert sockets.poller.turns.count == 1
+        assert sockets.poller.turns.sum_s > 0

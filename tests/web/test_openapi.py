@@ -44,7 +44,7 @@ async def test_the_application_and_the_document_have_the_same_routes(tmp_path):
     async def answer(request, asked):
         raise AssertionError
 
-    specials = dict.fromkeys(("events", "openapi", "health"), answer)
+    specials = dict.fromkeys(("events", "openapi", "health", "metrics"), answer)
     defined = Api(FakeOperations(), config_of(tmp_path), specials).routes()
 
     assert {(each.method, each.path.replace("{app:.+}", "{app}")) for each in defined} == operations().keys()
