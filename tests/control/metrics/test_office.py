@@ -5,56 +5,17 @@ from __future__ import annotations
 import asyncio
 import itertools
 import re
-from contextlib import asynccontextmanager
-from types import SimpleNamespace
 
 import pytest
 
-from rtmpd.control import models
 from rtmpd.control.metrics import office as module
-from rtmpd.control.metrics.office import Measured, MetricsOffice
 from rtmpd.errors import Refused
-from rtmpd.store.database import Database
 from tests.helpers.live import inter_frame, key_frame, video_header
+from tests.helpers.measuring import measuring, scraped
 from tests.helpers.metrics import Samples
-from tests.helpers.pushes import PlayedRow, PlayedStatus
-from tests.helpers.rig import Rig
 from tests.helpers.store import HoldUp
 
 UNITS = ("seconds", "bytes", "info", "fds")
-
-
-@asynccontextmanager
-async def measuring(tmp_path):
-    """A rig with its office."""
-    database = await Database.open(tmp_path / "db")
-    async with Rig() as rig:
-        rig.database = database
-        rig.attempts = {}
-        rig.recorder = SimpleNamespace(statuses=[PlayedStatus(PlayedRow("r", None, "live", "s", origin="auto"))])
-        workers = {"recording": SimpleNamespace(health=(), deaths=0)}
-        rig.office = MetricsOffice(
-            Measured(
-                rig.services,
-                rig.recorder,
-                workers,
-                database,
-                rig.attempts,
-                lambda: models.RelayList(relays=[]),
-                "1.2.3",
-            )
-        )
-        rig.office.open()
-        yield rig
-        rig.office.close()
-        for connection in list(rig.services.connections):
-            connection.evict("test ends")
-    await database.close()
-
-
-async def scraped(rig, accept=""):
-    exposition = await rig.office.scrape(accept)
-    return Samples.parse(exposition.body.decode())
 
 
 async def test_names_and_units_are_as_prometheus_wants_them(tmp_path):
@@ -92,6 +53,7 @@ async def test_a_page_tells_of_the_program_streams_connections_and_recordings(tm
         assert samples.value("rtmpd_stream_players", stream="live/s", kind="rtmp") == 1
         assert samples.value("rtmpd_stream_sent_bytes_total") == samples.value("rtmpd_sent_bytes_total") > 3000
         assert samples.value("rtmpd_recordings", origin="auto", state="running") == 1
+        assert samples.value("rtmpd_packagings") == 1
         assert samples.value("process_open_fds") > 0
 
 
