@@ -14,6 +14,7 @@ from typing import NamedTuple
 import structlog
 
 from rtmpd.config_file import validate
+from rtmpd.control.metrics.exposition import Exposition
 from rtmpd.errors import StartError
 from rtmpd.web.site import Site
 from tests.helpers.operations import FakeOperations
@@ -53,10 +54,15 @@ class UnixConnection(http.client.HTTPConnection):
         self.sock.connect(str(self._path))
 
 
+async def measured_nothing(accept):
+    """What a scrape of an idle server could be."""
+    return Exposition(b"# TYPE rtmpd_streams gauge\n", "text/plain; version=0.0.4; charset=utf-8")
+
+
 class RunningSite:
     """A site in a thread of its own, as a context manager."""
 
-    def __init__(self, directory: Path, operations=None, log=None, scrape=None, **tables):
+    def __init__(self, directory: Path, operations=None, log=None, scrape=measured_nothing, **tables):
         self.operations = operations
         self.scrape = scrape
         self.config = config_of(directory, **tables)

@@ -67,7 +67,7 @@ def test_a_query_is_a_mistake(tmp_path, scraped):
 
 
 def test_where_nothing_is_measured_there_is_no_page(tmp_path):
-    with RunningSite(tmp_path) as site:
+    with RunningSite(tmp_path, scrape=None) as site:
         assert site.ask("GET", "/metrics").status == 404
 
 
