@@ -99,15 +99,15 @@ class TransportOutlet:
 
     def send(self, data: memoryview | bytearray) -> int:
         """Write until the transport keeps something; raises BlockingIOError where it does already."""
-        view = memoryview(data)
         sent = 0
         # Not one piece alone: there is word of room again only after the transport has kept something.
-        while sent < len(view) and self._is_empty():
+        while sent < len(data) and self._is_empty():
             if self._transport.is_closing():
                 raise ConnectionResetError(errno.ECONNRESET, "connection lost")
-            piece = view[sent : sent + PIECE_BYTES]
-            self._transport.write(self._frame(piece))
-            sent += len(piece)
+            # Released, as what a socket raises keeps this frame for a while, and a buffer that is viewed cannot shrink.
+            with memoryview(data) as view, view[sent : sent + PIECE_BYTES] as piece:
+                self._transport.write(self._frame(piece))
+                sent += len(piece)
         if not sent:
             raise BlockingIOError
         return sent

@@ -62,7 +62,10 @@ class TlsListener(Acceptor):
                 ssl_handshake_timeout=HANDSHAKE_S,
                 ssl_shutdown_timeout=GOODBYE_S,
             )
-        except OSError:  # no TLS, too slow, or gone
+        except OSError as error:  # no TLS, too slow, or gone
             connection.close()
+            # Its frames hold what was waited for, and that holds the error: a circle of 300 KB, as the buffers of TLS are
+            # in it, that would wait for the collector, which hardly ever runs here.
+            error.__traceback__ = None
         finally:
             self._handshake_done(address)

@@ -196,7 +196,8 @@ class Live:
         goodbye = self._services.tasks.supervise(_say_goodbye(upgrade, transport, player), "goodbye to a WebSocket")
         player.play_on_transport(transport, b"", framed=True)
         async for message in upgrade:
-            player.bytes_in += len(message.data or b"")
+            if isinstance(message.data, bytes | str):  # else it says what was wrong with a message
+                player.bytes_in += len(message.data)
         player.left()
         await asyncio.wait([goodbye])
         return upgrade

@@ -130,3 +130,15 @@ def test_a_socket_is_written_to_as_it_is():
     outlet.close()
     assert theirs.recv(1) == b""
     theirs.close()
+
+
+async def test_a_peer_that_was_lost_by_writing_leaves_no_view_behind():
+    async with Pipe() as pipe:
+        pipe.socket.close()
+        data = bytearray(b"abc")
+        pipe.outlet.send(data)
+        lost = pipe.transport._sock
+
+        del data[:]
+        assert lost is not None
+        assert pipe.transport.is_closing()

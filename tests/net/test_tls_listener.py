@@ -5,9 +5,11 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import errno
+import gc
 import os
 import socket
 import ssl
+from asyncio.sslproto import SSLProtocol
 
 import pytest
 import trustme
@@ -150,3 +152,24 @@ async def test_without_descriptors_the_backlog_waits_and_is_served_later():
             assert rig.lines[0]["event"] == "cannot accept"
             door.listener._socket = door.socket
             assert await door.talk() == b"hello"
+
+
+@pytest.mark.parametrize("said", [b"", b"GET / HTTP/1.1\r\n\r\n", bytes.fromhex("16030102000100")])
+async def test_nothing_is_kept_of_handshakes_that_failed(said, monkeypatch):
+    monkeypatch.setattr(tls_listener, "HANDSHAKE_S", 0.1)
+    async with Rig() as rig:
+        with Door(rig) as door:
+            gc.collect()
+            gc.disable()
+            try:
+                for _ in range(5):
+                    client = door.knock()
+                    client.send(said)
+                    await rig.until(lambda client=client: ended(client))
+                client = door.knock()
+                await rig.until(lambda: door.listener._handshaking)
+                client.close()
+                await rig.until(lambda: not door.listener._handshaking)
+                await rig.until(lambda: not [each for each in gc.get_objects() if isinstance(each, SSLProtocol)])
+            finally:
+                gc.enable()

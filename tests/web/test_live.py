@@ -355,7 +355,12 @@ async def test_a_long_message_ends_a_websocket(tmp_path):
         websocket = await site.session.ws_connect(site.url("/live/s.flv"))
         await read_socket(websocket, 4)
         await websocket.send_bytes(bytes(live.MESSAGE_BYTES + 1))
-        await site.rig.until(lambda: not site.players)
+        message = await websocket.receive(timeout=10)
+        await site.rig.until(lambda: not site.held)
+
+        assert (message.type, message.data) == (aiohttp.WSMsgType.CLOSE, 1009)
+        assert not [line for line in site.rig.lines if line["event"] == "internal error"]
+        assert [line["reason"] for line in site.rig.closed()] == ["peer closed"]
 
 
 @pytest.mark.parametrize(
