@@ -9,15 +9,18 @@ from __future__ import annotations
 import asyncio
 import socket
 import ssl
+from asyncio.sslproto import SSLProtocol
 from collections.abc import Callable
 
 from rtmpd.net.acceptor import Acceptor, Admission
 from rtmpd.net.services import Services
 
-HANDSHAKE_S = 10.0
+HANDSHAKE_S = 10
 """From a connection to the end of its handshake."""
-GOODBYE_S = 10.0
+GOODBYE_S = 10
 """For a client to take the last of an answer, and to close its side of TLS."""
+READ_BYTES = 16 * 1024
+"""Taken from a connection at a time."""
 
 
 class TlsListener(Acceptor):
@@ -54,18 +57,30 @@ class TlsListener(Acceptor):
         return True
 
     async def _shake_hands(self, connection: socket.socket, address: str) -> None:
+        loop = self._services.loop
+        shaken: asyncio.Future[None] = loop.create_future()
+        tls = _Tls(
+            loop,
+            self._make(),
+            self._context,
+            shaken,
+            server_side=True,
+            ssl_handshake_timeout=HANDSHAKE_S,
+            ssl_shutdown_timeout=GOODBYE_S,
+        )
         try:
-            await self._services.loop.connect_accepted_socket(
-                self._make,
-                connection,
-                ssl=self._context,
-                ssl_handshake_timeout=HANDSHAKE_S,
-                ssl_shutdown_timeout=GOODBYE_S,
-            )
+            await loop.connect_accepted_socket(lambda: tls, connection)
+            await shaken
         except OSError as error:  # no TLS, too slow, or gone
             connection.close()
-            # Its frames hold what was waited for, and that holds the error: a circle of 300 KB, as the buffers of TLS are
-            # in it, that would wait for the collector, which hardly ever runs here.
+            # Its frames hold what was waited for, and that holds the error: a circle, with all buffers of TLS in it, that
+            # would wait for the collector, which hardly ever runs here.
             error.__traceback__ = None
         finally:
             self._handshake_done(address)
+
+
+class _Tls(SSLProtocol):
+    """The loop's TLS, with less of a buffer: its own are 256 KB for each connection, from its first byte on."""
+
+    max_size = READ_BYTES

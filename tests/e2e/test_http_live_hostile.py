@@ -41,12 +41,17 @@ def arena(tmp_path_factory, certificate):
         yield arena
 
 
+@pytest.fixture(scope="module")
+def files(arena):
+    """How many descriptors the server has without attackers."""
+    return arena.server.open_files()
+
+
 @pytest.fixture(autouse=True)
-def nobody_else_is_harmed(arena):
-    before = arena.server.open_files()
+def nobody_else_is_harmed(arena, files):
     yield
     arena.check()
-    wait_until(lambda: arena.server.open_files() <= before, "all descriptors to be back")
+    wait_until(lambda: arena.server.open_files() <= files, "all descriptors to be back")
     wait_until(lambda: players(arena.server) == 1, "all players but the witness to be gone")
 
 
@@ -191,8 +196,8 @@ def test_a_flood_over_tls_leaves_nothing_behind(arena, trust, sort):
     assert server.resident_bytes() - before < GROWN_BYTES
 
 
-def test_hundreds_that_shake_no_hands_are_bounded_and_let_go(arena, trust, many_files):
-    server, files = arena.server, arena.server.open_files()
+def test_hundreds_that_shake_no_hands_are_bounded_and_let_go(arena, trust, files, many_files):
+    server = arena.server
     with contextlib.ExitStack() as stack:
         for number in range(SILENT):
             attacker = stack.enter_context(socket.socket())
