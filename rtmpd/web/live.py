@@ -143,7 +143,7 @@ class Live:
                 address=request.remote,
                 kind=_kind(request),
                 stream=stream.path,
-                code=int(refusal.status),
+                status=int(refusal.status),
                 why=refusal.detail,
             )
             raise

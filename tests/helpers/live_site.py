@@ -62,6 +62,7 @@ class LiveSite:
         for connection in list(self.rig.services.connections):
             connection.evict("test ends")
         await self._stack.__aexit__(*error)
+        self.rig.clients.clear()  # aiohttp caches handlers for ever, and those hold the rig
 
     def url(self, path, *, secure=False):
         port = (self.secure_address if secure else self.address)[1]

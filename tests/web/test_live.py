@@ -193,7 +193,7 @@ async def test_who_may_not_play_is_told_why(tmp_path):
 
         assert (answer.status, detail(answer)) == (403, "not for you")
         (line,) = [line for line in site.rig.lines if line["event"] == "play refused"]
-        assert (line["kind"], line["stream"], line["code"], line["why"]) == ("http-flv", "live/s", 403, "not for you")
+        assert (line["kind"], line["stream"], line["status"], line["why"]) == ("http-flv", "live/s", 403, "not for you")
 
 
 async def test_nobody_is_admitted_beyond_the_limit_on_connections(tmp_path):
