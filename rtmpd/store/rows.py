@@ -16,10 +16,18 @@ Origin: TypeAlias = Literal["auto", "manual"]
 RecordType: TypeAlias = Literal["video", "audio"]
 RecordingState: TypeAlias = Literal["running", "waiting", "ended"]
 FileState: TypeAlias = Literal["reserved", "open", "closed", "removing"]
+Told: TypeAlias = Literal[
+    "",
+    "record_start_failed",
+    "record_start_succeeded",
+    "record_paused",
+    "record_resumed",
+    "record_ended",
+]
 SqlValue: TypeAlias = str | int | float | None
 
 _JSON = frozenset({"formats", "tags", "tracks"})
-_TRUTH = frozenset({"push", "started"})
+_TRUTH = frozenset({"push"})
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,8 +74,8 @@ class RecordingRow:
     """Unix seconds: when it was told to end; from then on it does not go on with a publisher that returns."""
     turns: int = 0
     """How many of its turns were told, over all servers."""
-    started: bool = False
-    """Whether its start was told: what has not started does not pause, and starts once, whatever became of its files."""
+    told: Told = ""
+    """What was told last of its life, see `rtmpd.store.turns`; empty before the first turn."""
     record_id: int | None = None
     """The number that whoever started its push gave it."""
 

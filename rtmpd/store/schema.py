@@ -81,7 +81,6 @@ STEPS: tuple[str, ...] = (
     -- Recordings by request go on over a restart as they were asked for; turns: how many of a recording's turns were told.
     ALTER TABLE recordings ADD COLUMN file_name TEXT NOT NULL DEFAULT '';
     ALTER TABLE recordings ADD COLUMN push INTEGER NOT NULL DEFAULT 0;
-    ALTER TABLE recordings ADD COLUMN started INTEGER NOT NULL DEFAULT 0;
     ALTER TABLE recordings ADD COLUMN ends_at REAL;
     ALTER TABLE recordings ADD COLUMN ending_at REAL;
     ALTER TABLE recordings ADD COLUMN turns INTEGER NOT NULL DEFAULT 0;
@@ -170,6 +169,19 @@ STEPS: tuple[str, ...] = (
         removed_at REAL
     );
     CREATE INDEX push_targets_by_push ON push_targets (channel_id);
+    """,
+    """
+    -- told: what was told last of a recording's life; of those that are there already it is concluded from their rows.
+    ALTER TABLE recordings ADD COLUMN told TEXT NOT NULL DEFAULT '';
+    UPDATE recordings SET told = CASE
+        WHEN state = 'ended' THEN 'record_ended'
+        WHEN turns = 0 THEN ''
+        WHEN NOT EXISTS (
+            SELECT 1 FROM files WHERE files.recording_id = recordings.recording_id AND files.start_at IS NOT NULL
+        ) THEN 'record_start_failed'
+        WHEN state = 'waiting' THEN 'record_paused'
+        ELSE 'record_start_succeeded'
+    END;
     """,
 )
 """By number: the first makes version 1 of an empty database."""

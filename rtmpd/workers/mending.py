@@ -17,6 +17,7 @@ from typing import Any, NamedTuple
 from rtmpd.store.listing import Query
 from rtmpd.store.recordings import RecordingIndex, Unfinished
 from rtmpd.store.rows import Contents, FileRow, RecordingRow
+from rtmpd.store.turns import NOT_STARTED
 from rtmpd.workers import owed, protocol
 from rtmpd.workers.abnormal import Circumstances
 from rtmpd.workers.plan import CONTINUED
@@ -237,9 +238,8 @@ class Mending:
                 self._discard(file.file_id)
         lost_at = row.waiting_since or max([row.started_at, *(there[file.file_id] for file in left)])
         lost_at = min(lost_at, self._studio.now())  # a clock that was set back must not make it wait for hours
-        if left and not row.started and row.state != "ended":
+        if left and row.told in NOT_STARTED:
             left = [self._enter_start(row, left[0]), *left[1:]]
-            row = replace(row, started=True, state="running")  # so that it is told as paused, too
         wait_s = 0.0
         if row.state != "ended":
             until = lost_at + may_resume(row)
@@ -275,10 +275,8 @@ class Mending:
         timer = self._studio.loop.call_later(wait_s, self.give_up, row.recording_id, reason)
         unclosed = [file for file in left if last is not None and file.file_id == last.file_id]
         self._waiting[row.recording_id] = _Waiting(row, [*others, *goes_on], unclosed, timer, asyncio.Event())
-        if row.state != "waiting":
-            paused = owed.status(row, "record_paused", "the server was interrupted", self._studio.now())
-            told = [paused] if row.started else []  # one that never started does not pause
-            self._studio.ledger.note(lambda index: index.wait(row.recording_id, lost_at, told))
+        told = [owed.status(row, "record_paused", "the server was interrupted", self._studio.now())]
+        self._studio.ledger.note(lambda index: index.wait(row.recording_id, lost_at, told))
         return [file for file in left if last is None or file.file_id != last.file_id]
 
     def _give_up_older(self, row: RecordingRow) -> None:

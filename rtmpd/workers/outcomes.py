@@ -39,16 +39,12 @@ class Outcomes:
         """The server stops: files are entered as they are, and not made more beautiful."""
 
     def opened(self, recorder: StreamRecorder, event: FileOpened) -> None:
-        """Enter a file that is being written; the first one of a recording is its start."""
+        """Enter a file that is being written; the first one of a recording is its start, later ones tell nothing."""
         if (file := recorder.grants.opened(event.file_format, event.file_id)) is None:
             return
-        told = []
-        if not recorder.has_started:
-            recorder.has_started = True
-            told.append(recorder.turn("record_start_succeeded"))
-            if recorder.phase is Phase.WAITING:  # its publisher was gone before its first file was there
-                recorder.is_paused = True
-                told.append(recorder.turn("record_paused", "its publisher is gone"))
+        told = [recorder.turn("record_start_succeeded")]
+        if recorder.phase is Phase.WAITING:  # its publisher was gone before its first file was there
+            told.append(recorder.turn("record_paused", "its publisher is gone"))
         now = self._studio.now()
         self._studio.ledger.note(lambda index: index.opened(file.file_id, file.path, now, told))
         path = str(self._studio.directory / file.path)
@@ -79,9 +75,11 @@ class Outcomes:
         self._studio.log.error("recording failed", **about(recorder), format=event.file_format, reason=event.reason)
         if file is None:
             return
-        recorder.tell_failure(event.reason, event.file_format)
         facts = event.facts
-        told = [recorder.turn("record_error", f"{event.file_format}: {event.reason}", event.file_format)]
+        told = [
+            recorder.turn("record_start_failed", event.reason, event.file_format),
+            recorder.turn("record_error", f"{event.file_format}: {event.reason}", event.file_format),
+        ]
         could_not_go_on = facts is None and file.state == "open"
         if not could_not_go_on and (facts is None or facts["empty"]):
             now = self._studio.now()

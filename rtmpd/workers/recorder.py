@@ -307,8 +307,7 @@ class Recorder:
         now = self._studio.now()
         if self._stopping and self._may_resume(row) > 0:
             # The next server goes on with it, if it comes in time.
-            is_to_pause = recorder.has_started and not recorder.is_paused
-            told = [recorder.turn("record_paused", "the server stops")] if is_to_pause else []
+            told = [recorder.turn("record_paused", "the server stops")]
             self._studio.ledger.note(lambda index: index.wait(row.recording_id, now, told))
         elif recorder.repairs:
             # The next server tells of the end, after the files that it repairs.

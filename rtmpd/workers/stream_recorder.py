@@ -100,10 +100,6 @@ class StreamRecorder:
         """It is in the index."""
         self.over = asyncio.Event()
         """Its end is in the index, and all of its files."""
-        self.has_started = row is not None and row.started
-        """A file was opened, now or by an earlier server."""
-        self.is_paused = self.has_started
-        """It was told that it waits for its publisher; what has not started does not pause."""
         self._studio = studio
         self._on_end = on_end
         self.row = _new_row(stream, plan, studio.now()) if row is None else replace(row, formats=plan.formats)
@@ -118,7 +114,6 @@ class StreamRecorder:
         self._end_timer: asyncio.TimerHandle | None = None
         self._ending_s = math.inf
         self._earlier_bytes = 0
-        self._has_told_failure = False
         if row is None:
             new_row = self.row
             studio.ledger.note(lambda index: index.begin(new_row, ()), then=self._begun)
@@ -153,7 +148,7 @@ class StreamRecorder:
         return frozenset(kind for type_id, kind in _KINDS.items() if type_id in types)
 
     def turn(self, event: str, reason: str = "", file_format: str = "") -> Owed:
-        """Make the callback of a turn of this recording; see `owed.status`."""
+        """Make the callback of a turn of this recording; whether it is told, the index knows, see `owed.status`."""
         return owed.status(self.row, event, reason, self._studio.now(), file_format)
 
     def on_readable(self) -> bool:
@@ -295,14 +290,6 @@ class StreamRecorder:
         self._earlier_bytes = self.recorded_bytes
         self._feed = None
 
-    def tell_failure(self, reason: str, file_format: str = "") -> None:
-        """Tell once that nothing could be recorded so far; where something was, that is `record_error`'s affair."""
-        if self.has_started or self._has_told_failure:
-            return
-        self._has_told_failure = True
-        told = [self.turn("record_start_failed", reason, file_format)]
-        self._studio.ledger.note(lambda index: index.tell(told))
-
     def _next_feed(self) -> None:
         """Give the next feed a number of its own."""
         self.row = replace(self.row, state="running", last_sequence=self.row.last_sequence + 1)
@@ -330,9 +317,10 @@ class StreamRecorder:
 
     def _try_again(self, reason: str) -> None:
         """Wait for a worker that has room, though not for ever once the recording is over."""
-        loop = self._studio.loop
-        self._studio.log.error("recording failed", recording=self.row.recording_id, stream=self.path, reason=reason)
-        self.tell_failure(reason)
+        studio, loop = self._studio, self._studio.loop
+        studio.log.error("recording failed", recording=self.row.recording_id, stream=self.path, reason=reason)
+        told = [self.turn("record_start_failed", reason)]
+        studio.ledger.note(lambda index: index.tell(told))
         if loop.time() - self._ending_s > LAST_OFFER_S:
             self.fault = reason
             self._on_end(self)
@@ -358,14 +346,12 @@ class StreamRecorder:
 
     def _wait(self) -> None:
         self.phase = Phase.WAITING
-        self.is_paused = self.has_started
         now = self._studio.now()
-        told = [self.turn("record_paused", "its publisher is gone")] if self.is_paused else []
+        told = [self.turn("record_paused", "its publisher is gone")]
         self._studio.ledger.note(lambda index: index.wait(self.row.recording_id, now, told))
 
     def _note_resumed(self) -> None:
-        told = [self.turn("record_resumed")] if self.is_paused else []
-        self.is_paused = False
+        told = [self.turn("record_resumed")]
         self._studio.ledger.note(lambda index: index.resumed(self.row.recording_id, told))
 
     def _cross_over(self, sink: FeedSink, before: Log, log: Log) -> None:

@@ -297,10 +297,14 @@ class Rig:
         """Every recording's state by its id."""
         return {row["recording_id"]: row["state"] for row in await self.select("SELECT * FROM recordings")}
 
-    async def owed(self, event_type):
-        """Bodies of the callbacks that are owed."""
-        rows = await self.select("SELECT body FROM outbox WHERE event_type = ? ORDER BY number", event_type)
-        return [row["body"] for row in rows]
+    async def owed(self, *event_types):
+        """Bodies of the callbacks that are owed, of one kind or of some."""
+        rows = await self.select("SELECT event_type, body FROM outbox ORDER BY number")
+        return [row["body"] for row in rows if row["event_type"] in event_types]
+
+    async def told_last(self):
+        """What was told last of every recording's life, by its id."""
+        return {row["recording_id"]: row["told"] for row in await self.select("SELECT * FROM recordings")}
 
     async def turns(self):
         """What was told of recordings' lives, in its order."""

@@ -17,6 +17,25 @@ def connection():
         yield connection
 
 
+MEASURED = (
+    "size_bytes",
+    "duration_ms",
+    "start_ms",
+    "video_frames",
+    "audio_frames",
+    "key_frames",
+    "gaps",
+    "gap_ms",
+    "jumps",
+    "left_out",
+)
+
+
+def insert(connection, table, **columns):
+    places = ", ".join(f":{name}" for name in columns)
+    connection.execute(f"INSERT INTO {table} ({', '.join(columns)}) VALUES ({places})", columns)
+
+
 def shape(connection):
     return connection.execute("SELECT type, name, tbl_name, sql FROM sqlite_master ORDER BY name").fetchall()
 
@@ -88,3 +107,39 @@ def test_a_database_of_another_program_is_refused_untouched(connection):
     with pytest.raises(StoreError, match="another program"):
         schema.migrate(connection)
     assert shape(connection) == before
+
+
+@pytest.mark.parametrize(
+    ("state", "turns", "start_at", "told"),
+    [
+        ("running", 0, None, ""),
+        ("running", 1, None, "record_start_failed"),
+        ("running", 1, 5.0, "record_start_succeeded"),
+        ("waiting", 0, None, ""),
+        ("waiting", 2, 5.0, "record_paused"),
+        ("ended", 3, 5.0, "record_ended"),
+    ],
+)
+def test_what_was_told_last_is_concluded_for_older_recordings(connection, state, turns, start_at, told, monkeypatch):
+    with monkeypatch.context() as patch:
+        patch.setattr(schema, "STEPS", schema.STEPS[:5])
+        schema.migrate(connection)
+    old = {
+        "state": state,
+        "turns": turns,
+        "app": "live",
+        "stream": "demo",
+        "origin": "auto",
+        "started_at": 1.0,
+        "last_sequence": 1,
+    }
+    insert(
+        connection, "recordings", recording_id="r", formats="[]", record_type="video", tags="[]", stream_param="", **old
+    )
+    measured = dict.fromkeys(MEASURED, 0)
+    file = {"sequence": 1, "file_format": "flv", "path": "a", "state": "open", "start_at": start_at, "tracks": "[]"}
+    insert(connection, "files", file_id="f", recording_id="r", **file, **measured)
+
+    schema.migrate(connection)
+
+    assert connection.execute("SELECT told FROM recordings").fetchall() == [(told,)]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 
 import pytest
@@ -29,8 +30,9 @@ async def index(database):
     return index
 
 
-def turn(event_id, recording_id="r"):
-    return Owed(event_id, RECORDING_STATUS, "live/demo", {"session_id": recording_id}, 1.0)
+def turn(event_id, recording_id="r", event="record_error"):
+    body = {"session_id": recording_id, "record_event": event}
+    return Owed(event_id, RECORDING_STATUS, "live/demo", body, 1.0)
 
 
 async def numbers(database):
@@ -85,13 +87,58 @@ async def test_a_turn_of_a_recording_that_is_not_there_is_refused(index, databas
     assert await numbers(database) == {}
 
 
-async def test_a_recording_is_a_started_one_from_its_start_on(index):
-    seen = []
-    for event in ("record_error", "record_start_succeeded", "record_paused"):
-        told = turn(event)
-        told.body["record_event"] = event
-        await index.tell([told])
-        seen.append({each.recording.recording_id: each.recording.started for each in await index.unfinished()})
+async def tell(index, *names):
+    """Find a recording at each of some turns, in their order; says what was told last of it then."""
+    ids = itertools.count()
+    for name in names:
+        await index.tell([turn(f"{next(ids)}-{name}", event=f"record_{name}")])
+    return {each.recording.recording_id: each.recording.told for each in await index.unfinished()}
 
-    assert [each["r"] for each in seen] == [False, True, True]
-    assert [each["s"] for each in seen] == [False, False, False]
+
+@pytest.mark.parametrize(
+    ("found", "told"),
+    [
+        ("start_succeeded start_succeeded", "start_succeeded"),
+        ("start_failed start_failed start_succeeded start_failed", "start_failed start_succeeded"),
+        ("paused resumed start_succeeded resumed", "start_succeeded"),
+        ("start_failed paused resumed ended", "start_failed ended"),
+        (
+            "start_succeeded paused start_succeeded paused resumed resumed paused",
+            "start_succeeded paused resumed paused",
+        ),
+        ("start_succeeded paused ended", "start_succeeded paused ended"),
+        ("ended ended start_failed start_succeeded paused resumed", "ended"),
+        (
+            "error start_failed error error start_succeeded error",
+            "error start_failed error error start_succeeded error",
+        ),
+    ],
+)
+async def test_a_turn_is_told_if_it_may_follow_what_was_told_last(index, database, found, told):
+    await tell(index, *found.split())
+
+    numbered = await numbers(database)
+    assert [event_id.split("-")[1] for event_id in numbered] == told.split()
+    assert list(numbered.values()) == list(range(1, len(numbered) + 1))
+
+
+async def test_what_was_told_last_is_kept_for_each_recording_whatever_was_delivered(index, database):
+    assert await tell(index, "start_succeeded", "paused", "error") == {"r": "record_paused", "s": ""}
+    await database.submit(deliver_everything)
+
+    assert await tell(index, "start_succeeded", "paused", "resumed") == {"r": "record_resumed", "s": ""}
+    assert list((await numbers(database)).values()) == [4]
+
+
+async def test_a_turn_that_is_not_told_keeps_nothing_else_from_being_owed(index, database):
+    await index.wait("r", 1.0, [turn("a", event="record_paused"), Owed("f", 100, "live/demo", {}, 1.0)])
+
+    assert await numbers(database) == {"f": None}
+    assert [each.recording.state for each in await index.unfinished()] == ["waiting", "running"]
+
+
+async def test_what_was_told_is_undone_with_its_fact(index):
+    with pytest.raises(StoreError):
+        await index.tell([turn("a", event="record_start_succeeded"), turn("b", "nobody")])
+
+    assert await tell(index) == {"r": "", "s": ""}

@@ -95,6 +95,25 @@ async def test_a_start_that_a_killed_server_did_not_enter_is_told_before_anythin
     await rig.close()
 
 
+async def test_a_recording_that_waits_and_whose_start_was_not_entered_is_told_as_paused_too(tmp_path):
+    rig = await Rig.open(tmp_path)
+    publication = rig.publish()
+    rig.send(publication, "k..")
+    rig.end(publication)
+    await rig.settle()
+    (path,) = [tmp_path / "recordings" / file.path for file in await rig.files() if file.sequence == 1]
+    await rig.kill()
+    assert [row["state"] for row in rows_of(rig.database.path)["recordings"]] == ["waiting"]
+    path.parent.mkdir(parents=True)
+    path.write_bytes(bytes(4))
+    rig = await Rig.open(tmp_path)
+    rig.publish()
+    await rig.settle()
+
+    assert await rig.turns() == ["record_start_succeeded", "record_paused", "record_resumed"]
+    await rig.close()
+
+
 async def test_a_start_that_was_entered_late_is_not_told_again_when_the_publisher_is_back(tmp_path):
     await killed_before_its_start_was_entered(tmp_path, resume_s=60)
     rig = await Rig.open(tmp_path, resume_s=60)

@@ -8,7 +8,7 @@ import json
 import pytest
 
 from tests.helpers.played_workers import FULL, file_facts
-from tests.helpers.studio import Rig
+from tests.helpers.studio import Rig, rows_of
 
 
 @pytest.fixture
@@ -129,6 +129,45 @@ async def test_a_recording_has_started_with_its_first_file_and_only_once(rig):
     rig.worker.cut()
     await rig.settle()
     assert await rig.turns() == ["record_start_succeeded"]
+
+
+async def test_a_recording_whose_publisher_is_gone_before_its_first_file_is_told_as_paused_with_its_start(rig):
+    publication = rig.publish()
+    rig.send(publication, "k.")
+    await rig.settle()
+    rig.end(publication)
+    await rig.settle()
+    assert await rig.turns() == []
+
+    rig.worker.write()
+    await rig.settle()
+    assert await rig.turns() == ["record_start_succeeded", "record_paused"]
+
+    rig.publish()
+    await rig.settle()
+    assert await rig.turns() == ["record_start_succeeded", "record_paused", "record_resumed"]
+
+
+async def test_a_file_that_begins_while_its_recording_waits_tells_nothing_again(rig):
+    publication = await start(rig, "k.k.")
+    rig.end(publication)
+    rig.worker.cut()
+    await rig.settle()
+
+    assert await rig.turns() == ["record_start_succeeded", "record_paused"]
+
+
+async def test_a_recording_that_cannot_start_before_and_after_a_restart_says_so_once(tmp_path):
+    for _ in range(2):
+        rig = await Rig.open(tmp_path)
+        rig.send(rig.publish(), "k.")
+        await rig.settle()
+        rig.worker.open(error=FULL)
+        await rig.settle()
+        await rig.kill()
+
+    told = [json.loads(row["body"]).get("record_event") for row in rows_of(rig.database.path)["outbox"]]
+    assert [event for event in told if event] == ["record_start_failed", "record_error", "record_error"]
 
 
 async def test_a_recording_that_cannot_start_says_so_once_and_again_when_it_has(rig):
