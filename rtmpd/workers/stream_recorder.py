@@ -112,6 +112,7 @@ class StreamRecorder:
         self._trace: FeedSink | None = None
         self._timer: asyncio.TimerHandle | None = None
         self._end_timer: asyncio.TimerHandle | None = None
+        self._retry: asyncio.TimerHandle | None = None
         self._ending_s = math.inf
         self._earlier_bytes = 0
         if row is None:
@@ -219,11 +220,14 @@ class StreamRecorder:
         """Record nothing more once everything is fed; the next server may go on with it. Harmless when called again."""
         self._cancel_timer()
         self._cancel_end_timer()
-        if self.is_over:
-            return
-        self.phase = Phase.ENDING
-        self._ending_s = self._studio.loop.time()
-        self._end_feed()
+        if not self.is_over:
+            self.phase = Phase.ENDING
+            self._ending_s = self._studio.loop.time()
+        if self._retry is not None:  # a server that stops may not live until the next try
+            self._retry.cancel()
+            self._start()
+        else:
+            self._end_feed()
 
     def confirmed(self) -> None:
         """Let go of what the worker has confirmed to be in the files."""
@@ -301,6 +305,7 @@ class StreamRecorder:
 
     def _start(self) -> None:
         """Hand the recording to a worker."""
+        self._retry = None
         if self.phase is Phase.ENDED:
             return
         studio, row = self._studio, self.row
@@ -325,7 +330,7 @@ class StreamRecorder:
             self.fault = reason
             self._on_end(self)
         else:
-            loop.call_later(RETRY_S, self._start)
+            self._retry = loop.call_later(RETRY_S, self._start)
 
     def _place(self, sink: FeedSink) -> None:
         """Put the cursor where the recording began, or was when its worker died."""

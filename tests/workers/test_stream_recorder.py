@@ -387,6 +387,21 @@ async def test_a_recording_that_no_worker_can_take_is_offered_again(rig):
     assert on_disk(rig) == [numbers]
 
 
+@pytest.mark.parametrize("ends_before", [False, True])
+async def test_a_recording_is_offered_at_once_where_the_server_stops_between_two_offers(rig, ends_before):
+    rig.supervisor.refusal = Overloaded("no room")
+    publication = rig.publish()
+    numbers = rig.send(publication, "k.")
+    await rig.settle()
+    if ends_before:
+        only(rig).end("it was told to stop")
+    rig.supervisor.refusal = None
+    await finish(rig)
+
+    assert on_disk(rig) == [numbers]
+    assert len(rig.supervisor.workers) == 1
+
+
 async def test_a_recording_that_no_worker_takes_is_not_offered_for_ever_after_its_stream(rig):
     rig.supervisor.refusal = OSError(24, "Too many open files")
     rig.end(rig.publish())
