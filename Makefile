@@ -22,8 +22,8 @@ lint: $(VENV)/.ready ## ruff and mypy --strict
 bench: $(VENV)/.ready ## whole-server figures against peers (bench/README.md)
 	$(BIN)/python -m bench
 
-prove: $(VENV)/.ready ## the long proofs at full count: kill tests, stalls, soaks
-	RTMPD_PROVE=1 $(BIN)/pytest --timeout=1800 tests/e2e
+prove: $(VENV)/.ready ## the long proofs at full count: kill tests, stalls, soaks, a search by the properties
+	RTMPD_PROVE=1 $(BIN)/pytest --timeout=1800 tests/e2e tests/properties
 
 clean: ## remove what the other commands made
 	rm -rf $(VENV) build *.egg-info .mypy_cache .ruff_cache .pytest_cache .hypothesis

@@ -35,6 +35,8 @@ WISHES = st.fixed_dictionaries(
 )
 SHORT_S = 0.001
 """What a stop waits for its files, and for an index that does not answer."""
+TROUBLES = [None, "hold_database_or_release_it", "overload_or_have_room"]
+"""What there may be from the first publisher on."""
 BEFORE_ITS_START = {"", "record_start_failed"}
 TRUE_OF = {
     "running": BEFORE_ITS_START | {"record_start_succeeded", "record_resumed"},
@@ -69,14 +71,20 @@ class RecordingInAnyOrder(RuleBasedStateMachine):
     def settle(self):
         self.do(self.rig.settle())
 
-    @initialize(resume_s=st.sampled_from([0, 60]), path=st.sampled_from(["{id}-{sequence}", "x"]))
-    def begin(self, resume_s, path):
+    @initialize(
+        resume_s=st.sampled_from([0, 60]),
+        path=st.sampled_from(["{id}-{sequence}", "x"]),
+        trouble=st.sampled_from(TROUBLES),
+    )
+    def begin(self, resume_s, path, trouble):
         self.app = {
             "record_formats": ["flv", "hls"],
             "record_path": f"{{app}}/{{stream}}/{path}.{{format}}",
             "resume_s": resume_s,
         }
         self.start_server()
+        if trouble is not None:
+            getattr(self, trouble)()
 
     def start_server(self):
         self.rig = self.do(Rig.open(Path(self.folder.name), **self.app))
@@ -94,10 +102,16 @@ class RecordingInAnyOrder(RuleBasedStateMachine):
     def workers(self):
         return self.rig.supervisor.running
 
+    @property
+    def is_busy(self):
+        """Whether anything is recorded, or waits for its publisher."""
+        return bool(self.rig.recorder.statuses)
+
     @precondition(lambda self: self.publication is None or not self.publication.current)
-    @rule()
-    def publish(self):
+    @rule(kinds=st.just("") | KINDS)
+    def publish(self, kinds):
         self.publication = self.do(self.call(self.rig.publish))
+        self.send(kinds)
 
     async def call(self, action):
         result = action()
@@ -158,6 +172,12 @@ class RecordingInAnyOrder(RuleBasedStateMachine):
     def write(self, number, count):
         self.change(number, lambda worker: worker.write(count))
 
+    def write_unheard(self):
+        """Have the workers write what they have; the index does not hear of it any more."""
+        self.rig.running[0].cancel()  # the ledger
+        for worker in self.workers:
+            self.do(self.call(worker.write))
+
     @precondition(lambda self: self.workers)
     @rule(number=WORKERS)
     def finish_feed(self, number):
@@ -195,29 +215,35 @@ class RecordingInAnyOrder(RuleBasedStateMachine):
                 path.touch()
         self.do(self.call(lambda: self.rig.supervisor.die(*self.workers)))
 
+    @precondition(lambda self: self.is_busy)
     @rule(seconds=PAUSES_S)
     def pass_time(self, seconds):
         self.do(self.rig.pass_time(seconds if self.rig.supervisor.refusal is None else min(seconds, 6.0)))
 
-    @rule(held=st.booleans())
-    def hold_database(self, held):
-        if held and self.rig.held is None:
+    @precondition(lambda self: self.is_busy)
+    @rule()
+    def hold_database_or_release_it(self):
+        if self.rig.held is None:
             self.rig.hold_database()
-        elif not held:
+        else:
             self.rig.release_database()
             self.settle()
             self.unsure.clear()
 
-    @rule(refuses=st.booleans())
-    def overload(self, refuses):
-        self.rig.supervisor.refusal = Overloaded("no room") if refuses else None
+    @precondition(lambda self: self.is_busy)
+    @rule()
+    def overload_or_have_room(self):
+        self.rig.supervisor.refusal = Overloaded("no room") if self.rig.supervisor.refusal is None else None
 
-    @rule(stops=st.booleans())
-    def restart(self, stops):
-        if stops and self.rig.held is None and self.rig.supervisor.refusal is None:
+    @precondition(lambda self: self.is_busy)
+    @rule(how=st.sampled_from(["stop", "kill", "kill before the last is entered"]))
+    def restart(self, how):
+        if how == "stop" and self.rig.held is None and self.rig.supervisor.refusal is None:
             self.do(self.rig.stop())
             self.note_lost()
         else:
+            if how == "kill before the last is entered":
+                self.write_unheard()
             self.note_lost()
             self.do(self.rig.kill())
             self.owed_frames &= self.on_disk("flv") & self.on_disk("hls")
@@ -310,5 +336,5 @@ class RecordingInAnyOrder(RuleBasedStateMachine):
 
 TestRecordingInAnyOrder = RecordingInAnyOrder.TestCase
 TestRecordingInAnyOrder.settings = settings(
-    settings(), max_examples=max(20, settings().max_examples // 5), stateful_step_count=25
+    settings(), max_examples=max(50, settings().max_examples // 5), stateful_step_count=25
 )
