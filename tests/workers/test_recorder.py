@@ -244,3 +244,22 @@ async def test_a_request_records_beside_the_configuration_and_ends_alone(rig):
     await rig.stop_recording(publication)
     assert len(await rig.files()) == 2
     assert len(rig.frames((await rig.files(state="closed"))[0].path)) == 4
+
+
+async def test_a_recording_whose_first_file_is_written_while_the_server_stops_is_told_as_paused_then(tmp_path):
+    rig = await Rig.open(tmp_path)
+    rig.send(rig.publish(), "k.")
+    await rig.settle()
+    stopping = asyncio.ensure_future(rig.recorder.close(5.0))
+    await rig.settle()
+    assert await rig.turns() == []
+    rig.worker.finish()
+    await stopping
+    await rig.close()
+
+    told = [json.loads(row["body"]) for row in rows_of(rig.database.path)["outbox"]]
+    assert [each.get("record_event", each["event_type"]) for each in told] == [
+        "record_start_succeeded",
+        100,
+        "record_paused",
+    ]
