@@ -169,6 +169,7 @@ class Server:
             listening = Listening(bound[0].address, api)
             self._offices = await self._open(stack, services, directory, listening, http, meter, drainer, admission)
             self._https.open(services, admission, self._offices.web.connections)
+            stack.callback(self._https.close)  # before the site, whose protocols it makes
             self._handle_signals(services.loop)
             # Not before everything else is ready: encoders that reconnect come at once, and their streams would be missed.
             opened = self._accept(stack, services, bound, admission)
