@@ -139,13 +139,15 @@ class Window:
     """The newest segments of one stream."""
 
     def __init__(
-        self, *, first_number: int, segment_ms: int, part_ms: int, most_segments: int, most_bytes: int
+        self, *, first_number: int, first_discontinuity: int = 0, segment_ms: int, part_ms: int, most_segments: int, most_bytes: int
     ) -> None:
         """
         Start without media.
 
         Args:
-            first_number: media sequence number of the first segment; discontinuities are counted from it, too.
+            first_number: media sequence number of the first segment.
+            first_discontinuity: what discontinuities are counted from. Interop: hls.js 1.7.4 has an array as long as the
+                number, and walks through it at each playlist: with a unix time it hangs for minutes.
             segment_ms: a segment ends at the first key frame after so long.
             part_ms: how long parts usually are.
             most_segments: that are listed, besides the one that grows.
@@ -163,7 +165,7 @@ class Window:
         self.next_number = first_number
         """Media sequence number of the one that grows, or of the next one."""
         self.next_part_number = 0
-        self.discontinuity_sequence = first_number
+        self.discontinuity_sequence = first_discontinuity
         """Discontinuities before the first listed segment."""
         self.size_bytes = 0
         """Of everything that is held."""

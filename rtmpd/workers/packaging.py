@@ -22,6 +22,22 @@ from rtmpd.workers.stream_packaging import Packaging, Shared
 
 __all__ = ["Packaging", "Packagings"]
 
+_DISCONTINUITIES_SINCE = 1_767_225_600
+"""Unix time of 2026-01-01: the hours since then are where discontinuities are counted from."""
+
+
+def first_discontinuity(now: float) -> int:
+    """
+    Say where discontinuities are counted from: a number that rises over restarts, and is small.
+
+    Args:
+        now: unix seconds.
+
+    Returns:
+        0 or more.
+    """
+    return max(0, int(now - _DISCONTINUITIES_SINCE) // 3600)
+
 
 class Packagings:
     """Every packaging of a server, and the packager; an observer of the registry."""
@@ -158,10 +174,11 @@ class Packagings:
         return packaging
 
     def _new_window(self) -> Window:
-        config = self._shared.config
+        config, now = self._shared.config, self._shared.unix_now()
         return Window(
-            # Rises over restarts with nothing stored, as no segment is shorter than a second.
-            first_number=int(self._shared.unix_now()),
+            # Both rise over restarts with nothing stored, as no segment is shorter than a second, and few breaks an hour.
+            first_number=int(now),
+            first_discontinuity=first_discontinuity(now),
             segment_ms=round(1000 * config.segment_s),
             part_ms=round(config.part_ms),
             most_segments=config.playlist_segments,

@@ -29,7 +29,6 @@ PLAYERS = {
     "MP4 by the browser": ("url", "http", ".mp4"),
     "HLS by hls.js": ("hls", "http", ".m3u8"),
     "low-latency HLS by hls.js": ("llhls", "http", ".m3u8"),
-    "HLS by the browser": ("url", "http", ".m3u8"),
 }
 STALL_MS = 1000
 """The machine's two cores encode one stream and decode seven at once here: what is shorter is theirs."""

@@ -7,6 +7,7 @@ import pytest
 from rtmpd.config_file import validate
 from rtmpd.live.registry import Registry
 from rtmpd.workers import packaging as packaging_module
+from rtmpd.workers.packaging import first_discontinuity
 from rtmpd.workers.protocol import Health
 from tests.helpers.packagings import UNIX_S, Rig, Viewer
 from tests.helpers.played_packager import PlayedPackager
@@ -161,7 +162,7 @@ async def test_windows_are_as_configured_and_numbered_by_the_time_of_day(new_rig
     rig.send(publication, "k.", step_ms=1000)
     await rig.settle()
     window = packaging.window
-    assert window.next_number == window.discontinuity_sequence == int(UNIX_S)
+    assert (window.next_number, window.discontinuity_sequence) == (int(UNIX_S), 0)
     assert (window.part_ms, window.target_duration_s, window.next_part_number) == (50, 2, 2)
     rig.end(publication)
     await rig.settle()
@@ -169,6 +170,14 @@ async def test_windows_are_as_configured_and_numbered_by_the_time_of_day(new_rig
     rig.pass_time(6)
 
     assert rig.packagings.want(rig.publish().stream).window.next_number == int(UNIX_S) + 6
+
+
+def test_discontinuities_are_counted_from_a_small_number_that_rises_over_restarts():
+    numbers = [first_discontinuity(unix_s) for unix_s in (0, 1.8e9, 1.8e9 + 3600, 2.4e9)]
+
+    assert numbers == sorted(set(numbers))
+    assert numbers[0] == 0
+    assert numbers[-1] < 200_000
 
 
 async def test_the_packagers_figures_are_those_of_the_server(new_rig):
