@@ -40,6 +40,12 @@ def test_the_wheel_holds_every_module_of_both_packages_and_their_type_marks(name
     assert names >= sources | {"rtmpd/py.typed", "muxers/py.typed"}
 
 
+def test_the_wheel_holds_the_console(names):
+    files = {str(path.relative_to(ROOT)) for path in (ROOT / "rtmpd" / "web" / "console").iterdir()}
+
+    assert names >= files
+
+
 def test_the_wheel_holds_nothing_else(names):
     assert {name.split("/")[0] for name in names if ".dist-info" not in name} == {"rtmpd", "muxers"}
 
@@ -60,6 +66,18 @@ def test_the_program_runs_from_the_wheel_alone(wheel, tmp_path):
 
     assert result.stdout.startswith(str(wheel))
     assert 'listen = "127.0.0.1:1935"' in result.stdout
+
+
+def test_the_console_is_read_from_the_wheel(wheel, tmp_path):
+    program = "import sys; sys.path.insert(0, sys.argv[1]); import rtmpd.web.console as c; print(c.__file__, len(c.Console().routes()))"
+
+    result = subprocess.run(
+        [sys.executable, "-c", program, wheel], cwd=tmp_path, check=True, capture_output=True, text=True
+    )
+
+    path, routes = result.stdout.split()
+    assert path.startswith(str(wheel))
+    assert int(routes) == len(list((ROOT / "rtmpd" / "web" / "console").iterdir()))
 
 
 def test_dependencies_are_pinned_to_a_major_from_above():

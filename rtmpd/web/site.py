@@ -17,6 +17,7 @@ from rtmpd.config import Config
 from rtmpd.logs import Logger
 from rtmpd.web.api import Api, json_response
 from rtmpd.web.connections import Connections, Protocol
+from rtmpd.web.console import Console
 from rtmpd.web.control_socket import ControlSocket, path_of
 from rtmpd.web.events import Events
 from rtmpd.web.guard import Guard, guarding
@@ -62,7 +63,7 @@ class Site:
         self._log = log
         self._listening = listening
         self._guard = guard or Guard(config)
-        self._outputs = outputs
+        self._outputs = (Console(), *outputs)
         self._metrics = MetricsPage(scrape)
         self._control: ControlSocket | None = None
         self._runner: web.AppRunner | None = None

@@ -62,11 +62,14 @@ async def measured_nothing(accept):
 class RunningSite:
     """A site in a thread of its own, as a context manager."""
 
-    def __init__(self, directory: Path, operations=None, log=None, scrape=measured_nothing, **tables):
+    def __init__(
+        self, directory: Path, operations=None, log=None, *, scrape=measured_nothing, outputs=(), **tables
+    ):
         self.operations = operations
         self.scrape = scrape
         self.config = config_of(directory, **tables)
         self.log = log or structlog.get_logger()
+        self.outputs = outputs
         self.path = directory / "rtmpd.sock"
         self.listening = socket.create_server(("127.0.0.1", 0))
         self.port = self.listening.getsockname()[1]
@@ -92,7 +95,8 @@ class RunningSite:
         self.loop, self._end = asyncio.get_running_loop(), asyncio.Event()
         try:
             self.operations = self.operations or FakeOperations()
-            self.site = Site(self.operations, self.config, self.log, [self.listening], scrape=self.scrape)
+            surfaces = {"scrape": self.scrape, "outputs": self.outputs}
+            self.site = Site(self.operations, self.config, self.log, [self.listening], **surfaces)
             await self.site.start()
         except StartError as failure:
             self._failure = failure
