@@ -49,7 +49,7 @@ class FakeSessions:
 
 
 class FakeMedia:
-    """Live MP4 at /live/NAME.mp4, in real time from a file, and a picture of any stream and recording."""
+    """A live MP4 of any stream, in real time from a file, and a picture of any stream and recording."""
 
     def __init__(self, fragmented: Path) -> None:
         """
@@ -72,7 +72,7 @@ class FakeMedia:
 
     def routes(self):
         return [
-            web.get("/live/{name}.mp4", self._live),
+            web.get("/{path:.+}.mp4", self._live),
             web.get("/{path:.+}.jpg", self._picture),
         ]
 

@@ -63,7 +63,7 @@ class RunningSite:
     """A site in a thread of its own, as a context manager."""
 
     def __init__(
-        self, directory: Path, operations=None, log=None, *, scrape=measured_nothing, outputs=(), **tables
+        self, directory: Path, operations=None, log=None, *, scrape=measured_nothing, outputs=(), port=0, **tables
     ):
         self.operations = operations
         self.scrape = scrape
@@ -71,7 +71,7 @@ class RunningSite:
         self.log = log or structlog.get_logger()
         self.outputs = outputs
         self.path = directory / "rtmpd.sock"
-        self.listening = socket.create_server(("127.0.0.1", 0))
+        self.listening = socket.create_server(("127.0.0.1", port))
         self.port = self.listening.getsockname()[1]
         self._ready = threading.Event()
         self._failure = None

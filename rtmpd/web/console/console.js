@@ -9,7 +9,7 @@ import * as recordings from "./recordings.js";
 import { announce, forget, hear, onChange, refresh, store } from "./store.js";
 import * as stream from "./stream.js";
 import * as streams from "./streams.js";
-import { bytes, count, date, since } from "./words.js";
+import { bytes, count, date, sentence, since } from "./words.js";
 
 const POLL_MS = 1000;
 const GATHER_MS = 150; // one thing that happens is often several events
@@ -134,7 +134,7 @@ function connect() {
     onLost: (problem) => {
       isConnected = false;
       if (problem.status === 401) return start();
-      write(show(byId("banner"), true), `Connection lost: ${problem.message} What is shown is old; trying again…`);
+      write(show(byId("banner"), true), `Connection lost. ${sentence(problem.message)} What is shown is old; trying again…`);
       setState("Not connected", "bad");
     },
   });
@@ -176,7 +176,7 @@ async function start() {
     askForToken();
   } catch (problem) {
     show(byId("shell"), true);
-    write(show(byId("banner"), true), `${problem.message} Trying again…`);
+    write(show(byId("banner"), true), `${sentence(problem.message)} Trying again…`);
     setTimeout(start, 2000);
   }
 }

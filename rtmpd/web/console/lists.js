@@ -198,5 +198,5 @@ function callbackActions(callback) {
     tell("It is delivered now, or tried again later.", "good");
     await refresh("callbacks");
   };
-  return button("Deliver now", "retry", retry, { kind: "quiet" });
+  return button("Deliver now", "retry", retry, { kind: "quiet", bare: true });
 }

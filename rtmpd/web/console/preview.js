@@ -3,6 +3,7 @@
 import { encoded } from "./api.js";
 import { button, h, icon, relabel, show, write } from "./dom.js";
 import { play } from "./player.js";
+import { sentence } from "./words.js";
 
 const FRESH_MS = 5000;
 const MOST_PAUSE_MS = 60_000; // between tries, where there is no picture: a codec that nobody here decodes
@@ -76,7 +77,7 @@ class Preview {
   }
 
   tellState({ name, detail }) {
-    const words = { connecting: "Connecting…", waiting: `${detail} Trying again…`, unsupported: detail, playing: "" };
+    const words = { connecting: "Connecting…", waiting: `${sentence(detail)} Trying again…`, unsupported: detail, playing: "" };
     this.node.classList.toggle("shows-picture", name === "playing");
     write(this.message, words[name]);
   }

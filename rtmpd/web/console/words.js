@@ -56,6 +56,9 @@ export const time = (unixS) => TIME.format(new Date(unixS * 1000));
 /** "1 player", "2 players" */
 export const count = (number, word) => `${number} ${word}${number === 1 ? "" : "s"}`;
 
+/** What a program said, as a sentence between others. */
+export const sentence = (text) => `${text[0]?.toUpperCase() ?? ""}${text.slice(1)}${/[.!?…]$/.test(text) ? "" : "."}`;
+
 /** A track in a line: "H.264 1280×720", "AAC 48 kHz stereo". */
 export function track(each) {
   const words = [each.codec];
