@@ -67,5 +67,9 @@ export function watchHints(stream) {
     flv && line("HTTP-FLV", flv),
     mp4 && line("Live MP4", mp4),
   ].filter(Boolean);
-  return h("div.addresses", {}, lines.length ? lines : h("p.dim", {}, "Private: start a push, and its addresses are here."));
+  return h(
+    "div.addresses",
+    {},
+    lines.length ? lines : h("p.dim", {}, "Private: start a push, and its addresses are here."),
+  );
 }

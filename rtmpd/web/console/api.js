@@ -70,7 +70,11 @@ export async function problemOf(response) {
  * @param {string} path segments joined by slashes
  * @returns {string} the same, percent-encoded
  */
-export const encoded = (path) => path.split("/").map((each) => encodeURIComponent(each.toWellFormed())).join("/");
+export const encoded = (path) =>
+  path
+    .split("/")
+    .map((each) => encodeURIComponent(each.toWellFormed()))
+    .join("/");
 
 /**
  * Open a session, where the server lets us without a token.

@@ -13,6 +13,9 @@ import { bytes, count, date, sentence, since } from "./words.js";
 
 const POLL_MS = 1000;
 const GATHER_MS = 150; // one thing that happens is often several events
+const LONG = 200; // so many more in a list, and it is polled a second less often
+const UNTOLD_TURNS = 5;
+const RETRY_MS = 2000;
 const HIDDEN_MS = 10_000; // a tab that is left for a moment keeps its connection
 
 const VIEWS = {
@@ -30,7 +33,9 @@ const byId = (id) => document.getElementById(id);
 const main = byId("main");
 let shown = null; // {name, view, part}
 let following = null;
-let isConnected = false;
+let isConnected = false; // the server answers
+let isFollowing = false; // events come; without them lists are fetched now and then
+let starting = null;
 const stale = new Set();
 let gathering = 0;
 
@@ -48,7 +53,11 @@ for (const [name, { title, icon: picture }] of Object.entries(VIEWS)) {
 function address() {
   const [path, query = ""] = location.hash.replace(/^#\/?/, "").split("?");
   const [name, ...rest] = path.split("/");
-  return { name: name in VIEWS ? name : "streams", path: rest.map(decoded).join("/"), query: new URLSearchParams(query) };
+  return {
+    name: name in VIEWS ? name : "streams",
+    path: rest.map(decoded).join("/"),
+    query: new URLSearchParams(query),
+  };
 }
 
 function decoded(segment) {
@@ -111,31 +120,39 @@ function onEvent(event) {
   }, GATHER_MS);
 }
 
-/** Rates, and what changes without an event; only what is looked at. */
+/** Rates, and what changes without an event; only what is looked at, and long lists less often. */
 async function poll(turn = 0) {
   if (isConnected && shown && !document.hidden) {
-    const due = Object.entries(shown.view.polled).filter(([, every_ms]) => turn % (every_ms / POLL_MS) === 0);
-    await Promise.allSettled(due.map(([name]) => refresh(name)));
+    const { polled, lists } = shown.view;
+    const due = Object.keys(polled).filter(
+      (name) => turn % (polled[name] / POLL_MS + Math.floor(sizeOf(name) / LONG)) === 0,
+    );
+    if (!isFollowing && turn % UNTOLD_TURNS === 0) due.push(...ALWAYS, ...lists);
+    await Promise.allSettled([...new Set(due)].map((name) => refresh(name)));
   }
   setTimeout(poll, POLL_MS, turn + 1);
 }
+
+const sizeOf = (name) => store[name]?.length ?? 0;
 
 function connect() {
   forget(); // all that the server keeps is told again
   following = follow({
     onEvent,
     onOpen: () => {
-      isConnected = true;
+      isConnected = isFollowing = true;
       show(byId("banner"), false);
       fetchAll([...ALWAYS, ...(shown?.view.lists ?? [])]);
       announce("recordings");
       askHealth();
     },
     onLost: (problem) => {
-      isConnected = false;
+      isFollowing = false;
       if (problem.status === 401) return start();
-      write(show(byId("banner"), true), `Connection lost. ${sentence(problem.message)} What is shown is old; trying again…`);
-      setState("Not connected", "bad");
+      isConnected = problem.status !== 0;
+      const words = isConnected ? "No live events" : "Connection lost";
+      write(show(byId("banner"), true), `${words}. ${sentence(problem.message)} Trying again…`);
+      setState(isConnected ? "Connected" : "Not connected", isConnected ? "warn" : "bad");
     },
   });
 }
@@ -143,7 +160,7 @@ function connect() {
 function disconnect() {
   following?.stop();
   following = null;
-  isConnected = false;
+  isConnected = isFollowing = false;
 }
 
 let hiding = 0;
@@ -169,15 +186,23 @@ addEventListener("pageshow", (event) => event.persisted && start());
 
 // Who may use it
 
-async function start() {
+/** Begin, or begin again: many requests may find at once that the session is over. */
+function start() {
+  starting ??= open().finally(() => (starting = null));
+  return starting;
+}
+
+async function open() {
   disconnect();
-  try {
-    if (await openSession()) return enter();
-    askForToken();
-  } catch (problem) {
-    show(byId("shell"), true);
-    write(show(byId("banner"), true), `${sentence(problem.message)} Trying again…`);
-    setTimeout(start, 2000);
+  for (;;) {
+    try {
+      if (await openSession()) return enter();
+      return askForToken();
+    } catch (problem) {
+      show(byId("shell"), true);
+      write(show(byId("banner"), true), `${sentence(problem.message)} Trying again…`);
+      await new Promise((resolve) => setTimeout(resolve, RETRY_MS));
+    }
   }
 }
 
@@ -242,7 +267,11 @@ async function openServer() {
     serving.connections && ["Room for", count(serving.connections, "connection")],
     serving.bytes_per_stream && ["Memory of a stream", `at most ${bytes(serving.bytes_per_stream)}`],
   ].filter(Boolean);
-  const list = h("dl.facts", {}, rows.map(([name, value]) => h("div", {}, h("dt", {}, name), h("dd", {}, value))));
+  const list = h(
+    "dl.facts",
+    {},
+    rows.map(([name, value]) => h("div", {}, h("dt", {}, name), h("dd", {}, value))),
+  );
   const actions = h(
     "footer",
     {},
@@ -263,7 +292,10 @@ async function leave() {
 
 async function reloadConfiguration() {
   const { needs_restart: waiting } = await api("POST", "reload");
-  tell(waiting.length ? `Read again; after a restart only: ${waiting.join(", ")}.` : "The configuration was read again.", "good");
+  tell(
+    waiting.length ? `Read again; after a restart only: ${waiting.join(", ")}.` : "The configuration was read again.",
+    "good",
+  );
 }
 
 function askToDrain() {
@@ -274,7 +306,7 @@ function askToDrain() {
   };
   ask("Drain the server?", "Drain", act, {
     content: [
-      h("p", {}, "Nobody new is let in, clients are asked to reconnect, and the server ends when all have gone. It cannot be taken back."),
+      h("p", {}, "Nobody new is let in, and the server ends when all have gone. It cannot be taken back."),
       h("label.field", {}, "Seconds to wait for them", seconds),
     ],
     danger: true,
@@ -287,7 +319,9 @@ byId("server").addEventListener("click", () => openServer().catch(failed));
 
 const root = document.documentElement;
 byId("theme").addEventListener("click", () => {
-  const isDark = root.dataset.theme ? root.dataset.theme === "dark" : matchMedia("(prefers-color-scheme: dark)").matches;
+  const isDark = root.dataset.theme
+    ? root.dataset.theme === "dark"
+    : matchMedia("(prefers-color-scheme: dark)").matches;
   root.dataset.theme = isDark ? "light" : "dark";
   localStorage.setItem("rtmpd.theme", root.dataset.theme);
 });

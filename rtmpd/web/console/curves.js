@@ -79,10 +79,7 @@ function paths(series, now_s) {
   for (const { value, at_s } of series.samples) {
     if (at_s - before_s > GAP_S) finish();
     before_s = at_s;
-    run.push([
-      WIDTH * (1 - (now_s - at_s) / SHOWN_S),
-      MARGIN + (HEIGHT - 2 * MARGIN) * (1 - value / most),
-    ]);
+    run.push([WIDTH * (1 - (now_s - at_s) / SHOWN_S), MARGIN + (HEIGHT - 2 * MARGIN) * (1 - value / most)]);
   }
   finish();
   return { lines, areas };

@@ -36,7 +36,7 @@ export const icon = (name) => svg("svg", { class: "icon", "aria-hidden": "true" 
  *
  * @param {string} label what it does; hidden where `quiet` has an icon alone
  * @param {string|null} picture name of an icon
- * @param {(event: Event) => void|Promise<void>} act a promise disables the button until it is settled, and tells its failure
+ * @param {(event: Event) => void|Promise<void>} act a promise disables the button until settled; its failure is told
  * @param {object} [options]
  * @param {string} [options.kind] classes
  * @param {boolean} [options.bare] the icon alone
@@ -123,15 +123,23 @@ export function sync(parent, items, keyOf, make) {
  * A table that lives.
  *
  * @param {string} caption for those who hear it
- * @param {{title: string, kind?: string, text?: (item: object) => string, make?: (item: object) => Node|object}[]} columns
- *   each either a text, or what is made once for a row: a node, or `{node, update}`. A cell that were made again with each
- *   update would lose the focus, and what is selected in it
+ * @param {{title: string, kind?: string, text?: Function, make?: Function}[]} columns each a `text` of an item, or what
+ *   `make` makes of it once for its row: a node, or `{node, update}`. A cell that were made again with each update would
+ *   lose the focus, and what is selected in it
  * @param {(item: object) => string} keyOf
  */
 export function table(caption, columns, keyOf) {
   const body = h("tbody");
-  const head = h("tr", {}, columns.map((each) => h("th", { scope: "col", class: each.kind }, each.title)));
-  const node = h("div.scroll", { tabindex: 0, role: "region", "aria-label": caption }, h("table", {}, h("thead", {}, head), body));
+  const head = h(
+    "tr",
+    {},
+    columns.map((each) => h("th", { scope: "col", class: each.kind }, each.title)),
+  );
+  const node = h(
+    "div.scroll",
+    { tabindex: 0, role: "region", "aria-label": caption },
+    h("table", {}, h("thead", {}, head), body),
+  );
   const make = (item) => {
     const updates = [];
     const cells = columns.map(({ title, kind, text, make: makeCell }) => {
@@ -219,7 +227,12 @@ function copyBySelection(text) {
 export function openDialog(title, content, { kind = "", onClose = () => {} } = {}) {
   const heading = h("h2", { id: "dialog-title" }, title);
   const close = button("Close", "close", () => dialog.close(), { kind: "quiet", bare: true });
-  const dialog = h("dialog", { class: kind, "aria-labelledby": "dialog-title" }, h("header", {}, heading, close), content);
+  const dialog = h(
+    "dialog",
+    { class: kind, "aria-labelledby": "dialog-title" },
+    h("header", {}, heading, close),
+    content,
+  );
   dialog.addEventListener("close", () => {
     onClose();
     dialog.remove();
@@ -261,7 +274,12 @@ export function ask(title, verb, act, { content = [], danger = false } = {}) {
     },
     content,
     fault,
-    h("footer", {}, button("Cancel", null, () => dialog.close()), go),
+    h(
+      "footer",
+      {},
+      button("Cancel", null, () => dialog.close()),
+      go,
+    ),
   );
   const dialog = openDialog(title, [form]);
   (form.querySelector("input, select") ?? go).focus();

@@ -14,11 +14,19 @@ export const polled = {};
 export function mount(main) {
   let held = null; // what is shown while it is held
   const summary = h("p.dim");
-  const search = h("input", { type: "search", placeholder: "Filter: a word, or -word for all others", "aria-label": "Filter events", oninput: () => update() });
+  const search = h("input", {
+    type: "search",
+    placeholder: "Filter: a word, or -word for all others",
+    "aria-label": "Filter events",
+    oninput: () => update(),
+  });
   const level = h(
     "select",
     { "aria-label": "Which levels", onchange: () => update() },
-    [["", "All levels"], ["warning", "Warnings and errors"]].map(([value, label]) => h("option", { value }, label)),
+    [
+      ["", "All levels"],
+      ["warning", "Warnings and errors"],
+    ].map(([value, label]) => h("option", { value }, label)),
   );
   const hold = button("Hold", "stop", () => {
     held = held ? null : [...store.events];
@@ -28,7 +36,12 @@ export function mount(main) {
   const list = h("ol.events");
   const none = h("p.dim");
   main.append(
-    h("header.view", {}, h("div", {}, h("h1", { tabindex: -1 }, "Events"), summary), h("div.tools", {}, search, level, hold)),
+    h(
+      "header.view",
+      {},
+      h("div", {}, h("h1", { tabindex: -1 }, "Events"), summary),
+      h("div.tools", {}, search, level, hold),
+    ),
     none,
     list,
   );
@@ -49,19 +62,30 @@ function matcher(text, level) {
   const words = text.toLowerCase().split(/\s+/).filter(Boolean);
   return (event) => {
     if (level && event.level !== "warning" && event.level !== "error") return false;
-    const whole = Object.entries(event).map(([key, value]) => `${key}=${inWords(value)}`).join(" ").toLowerCase();
-    return words.every((word) => (word.length > 1 && word[0] === "-" ? !whole.includes(word.slice(1)) : whole.includes(word)));
+    const whole = Object.entries(event)
+      .map(([key, value]) => `${key}=${inWords(value)}`)
+      .join(" ")
+      .toLowerCase();
+    return words.every((word) =>
+      word.length > 1 && word[0] === "-" ? !whole.includes(word.slice(1)) : whole.includes(word),
+    );
   };
 }
 
 function make(event) {
-  const values = Object.entries(event).filter(([key, value]) => !ABOUT_ITSELF.has(key) && value !== null && value !== "");
+  const values = Object.entries(event).filter(
+    ([key, value]) => !ABOUT_ITSELF.has(key) && value !== null && value !== "",
+  );
   const node = h(
     "li",
     { class: event.level },
     h("time.dim", {}, event.at ? time(event.at) : ""),
     h("strong", {}, event.event ?? `${event.count} events were lost`),
-    h("span.values", {}, values.map(([key, value]) => h("span", {}, h("i", {}, `${key} `), inWords(value)))),
+    h(
+      "span.values",
+      {},
+      values.map(([key, value]) => h("span", {}, h("i", {}, `${key} `), inWords(value))),
+    ),
   );
   return { node, update: () => {} };
 }

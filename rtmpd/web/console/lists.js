@@ -61,8 +61,13 @@ function kickButton(client) {
 function listing({ title, columns, keyOf, items, inShort, none, tool }) {
   return (main) => {
     const summary = h("p.dim");
-    const rest = h("p.dim");
-    const search = h("input", { type: "search", placeholder: "Filter", "aria-label": `Filter ${title.toLowerCase()}`, oninput: () => update() });
+    const rest = h("p.dim.below");
+    const search = h("input", {
+      type: "search",
+      placeholder: "Filter",
+      "aria-label": `Filter ${title.toLowerCase()}`,
+      oninput: () => update(),
+    });
     const made = table(title, columns, keyOf);
     made.node.classList.add("as-cards");
     const nothing = empty(...none);
@@ -74,7 +79,10 @@ function listing({ title, columns, keyOf, items, inShort, none, tool }) {
       const found = wanted ? all.filter((each) => Object.values(each).join(" ").toLowerCase().includes(wanted)) : all;
       const shown = firstOf(found);
       write(summary, inShort(all));
-      write(rest, shown.length < found.length ? `${shown.length} of ${found.length} are shown; a filter finds the others.` : "");
+      write(
+        rest,
+        shown.length < found.length ? `${shown.length} of ${found.length} are shown; a filter finds the others.` : "",
+      );
       show(search, all.length > 0);
       show(nothing, !all.length);
       show(made.node, shown.length > 0);
@@ -133,7 +141,7 @@ export const relays = {
     inShort: (all) => (all.length ? `${all.filter((each) => each.state === "live").length} of ${all.length} live` : ""),
     none: [
       "No relay",
-      h("p", {}, "A stream that is pushed can be sent on to other servers: open it, and add a target. Pulls, and targets of all streams, are set in the configuration."),
+      h("p", {}, "A stream that is pushed can be sent on to other servers: open it, and add a target."),
     ],
   }),
 };
@@ -171,7 +179,7 @@ export const callbacks = {
     inShort: () => `${store.callbacks.pending} to be delivered, ${store.callbacks.dead} given up`,
     none: [
       "No callback is owed",
-      h("p", {}, "What happens to streams and recordings is told to the receivers in callbacks.urls; what they have not taken yet is listed here."),
+      h("p", {}, "What the receivers in callbacks.urls have not taken yet is listed here."),
     ],
     tool: callbackTools,
   }),
@@ -187,7 +195,11 @@ function callbackTools() {
         refresh("callbacks").catch((problem) => tell(problem.message, "bad"));
       },
     },
-    [["", "All"], ["pending", "To be delivered"], ["dead", "Given up"]].map(([value, label]) => h("option", { value, selected: store.callbacksState === value }, label)),
+    [
+      ["", "All"],
+      ["pending", "To be delivered"],
+      ["dead", "Given up"],
+    ].map(([value, label]) => h("option", { value, selected: store.callbacksState === value }, label)),
   );
   return choice;
 }

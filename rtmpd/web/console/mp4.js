@@ -1,4 +1,4 @@
-// What a browser has to be told before it takes a fragmented MP4: the codecs of its init section, as RFC 6381 writes them.
+// What a browser has to be told before it takes a fragmented MP4: the codecs of its init section, as RFC 6381 has them.
 // Layouts: ISO/IEC 14496-12 (boxes), -14 (esds), -15 (avcC, hvcC); AV1 and VP9 in ISOBMFF.
 
 const SAMPLE_ENTRY_BYTES = { vide: 78, soun: 28 }; // before the boxes inside
@@ -32,7 +32,8 @@ export function contentOf(init) {
     const table = find(track, ["mdia", "minf", "stbl", "stsd"]);
     if (!skipped || !table) continue;
     hasVideo ||= kind === "vide";
-    for (const entry of boxes(table.subarray(8))) codecs.push(codecOf(entry.type, table.subarray(8 + entry.start + 8 + skipped, 8 + entry.end)));
+    for (const entry of boxes(table.subarray(8)))
+      codecs.push(codecOf(entry.type, table.subarray(8 + entry.start + 8 + skipped, 8 + entry.end)));
   }
   return { mime: `${hasVideo ? "video" : "audio"}/mp4; codecs="${codecs.join(", ")}"`, codecs };
 }
@@ -100,7 +101,7 @@ function mpeg4Audio(esds) {
 
 function* boxes(data) {
   const view = new DataView(data.buffer, data.byteOffset, data.byteLength);
-  for (let start = 0; start + 8 <= data.length; ) {
+  for (let start = 0; start + 8 <= data.length;) {
     const size = view.getUint32(start);
     if (size < 8) return; // 0 (up to the end) and 1 (64 bits) are no sizes of anything in an init section
     yield { type: text(data, start + 4), start, end: start + size };

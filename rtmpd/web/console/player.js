@@ -1,4 +1,4 @@
-// Plays a live fragmented MP4 by Media Source Extensions, close to the live edge, and goes on by itself when it breaks off.
+// Plays a live fragmented MP4 by Media Source Extensions, close to the live edge, and goes on by itself after a break.
 // It knows nothing of the console: a bench uses it as well.
 
 import { problemOf } from "./api.js";
@@ -93,7 +93,8 @@ class Attempt {
       const reader = response.body.getReader();
       const { init, rest } = await readInit(reader);
       const { mime, codecs } = contentOf(init);
-      if (!Source.isTypeSupported(mime)) return { detail: `This browser does not play ${codecs.join(" with ")}.`, isFinal: true };
+      if (!Source.isTypeSupported(mime))
+        return { detail: `This browser does not play ${codecs.join(" with ")}.`, isFinal: true };
       await this.open(mime);
       this.append(init);
       if (rest.length) this.append(rest);
@@ -114,14 +115,20 @@ class Attempt {
     this.object = URL.createObjectURL(source);
     this.video.disableRemotePlayback = true; // ManagedMediaSource opens only so
     const opened = new Promise((resolve) => source.addEventListener("sourceopen", resolve, { once: true }));
-    const given = new Promise((_, reject) => this.abort.signal.addEventListener("abort", () => reject(new Unreadable("stopped"))));
+    const given = new Promise((_, reject) =>
+      this.abort.signal.addEventListener("abort", () => reject(new Unreadable("stopped"))),
+    );
     this.video.src = this.object;
     await Promise.race([opened, given]);
     this.buffer = source.addSourceBuffer(mime);
     this.buffer.addEventListener("updateend", () => this.onUpdated());
     const signal = this.abort.signal;
     this.video.addEventListener("waiting", () => this.onStall(), { signal });
-    this.video.addEventListener("error", () => this.fail(this.video.error?.message || "The picture cannot be decoded."), { signal });
+    this.video.addEventListener(
+      "error",
+      () => this.fail(this.video.error?.message || "The picture cannot be decoded."),
+      { signal },
+    );
   }
 
   append(data) {
@@ -136,7 +143,7 @@ class Attempt {
     try {
       this.buffer.appendBuffer(data);
     } catch (error) {
-      // Full, though what is old is cut as it plays: the picture has stood still for long, so that nothing in it is wanted.
+      // Full, though what is old is cut as it plays: the picture has stood still for long; none of it is wanted.
       if (error.name === "QuotaExceededError") this.fail("The browser's buffer is full.");
       else this.fail(error.message);
     }

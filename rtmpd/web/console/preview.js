@@ -39,9 +39,26 @@ class Preview {
     this.window = button("Picture in picture", "pip", () => this.video.requestPictureInPicture(), { bare: true });
     this.full = button("Full screen", "full", () => this.toggleFull(), { bare: true });
     this.end = button("Stop playing", "stop", () => this.stop(), { bare: true });
-    this.controls = h("div.preview-controls", { hidden: true }, this.end, this.sound, h("span.grow"), this.window, this.full);
+    this.controls = h(
+      "div.preview-controls",
+      { hidden: true },
+      this.end,
+      this.sound,
+      h("span.grow"),
+      this.window,
+      this.full,
+    );
     this.badges = h("div.preview-badges");
-    this.node = h("div.preview", {}, this.thumbnail.node, this.video, this.message, this.badges, this.start, this.controls);
+    this.node = h(
+      "div.preview",
+      {},
+      this.thumbnail.node,
+      this.video,
+      this.message,
+      this.badges,
+      this.start,
+      this.controls,
+    );
     show(this.window, Boolean(document.pictureInPictureEnabled));
   }
 
@@ -77,7 +94,12 @@ class Preview {
   }
 
   tellState({ name, detail }) {
-    const words = { connecting: "Connecting…", waiting: `${sentence(detail)} Trying again…`, unsupported: detail, playing: "" };
+    const words = {
+      connecting: "Connecting…",
+      waiting: `${sentence(detail)} Trying again…`,
+      unsupported: detail,
+      playing: "",
+    };
     this.node.classList.toggle("shows-picture", name === "playing");
     write(this.message, words[name]);
   }

@@ -36,12 +36,21 @@ export function mount(main, _path, query) {
   const fault = h("p.fault", { role: "alert" });
   const files = table("Recordings", columns(), (file) => file.file_id);
   files.node.classList.add("as-cards");
-  const none = empty("Nothing recorded yet", h("p", {}, "Record a stream from its card, or set record = \"auto\" for its application."));
+  const none = empty(
+    "Nothing recorded yet",
+    h("p", {}, 'Record a stream from its card, or set record = "auto" for its application.'),
+  );
   const where = h("span.dim");
   const newer = button("Newer", "back", () => turn(offset - PAGE));
   const older = button("Older", "next", () => turn(offset + PAGE));
   const pages = h("nav.pages", { "aria-label": "Pages" }, newer, where, older);
-  main.append(h("header.view", {}, h("h1", { tabindex: -1 }, "Recordings"), filter, known), fault, none, files.node, pages);
+  main.append(
+    h("header.view", {}, h("h1", { tabindex: -1 }, "Recordings"), filter, known),
+    fault,
+    none,
+    files.node,
+    pages,
+  );
   show(none, false);
   show(pages, false);
 
@@ -74,7 +83,8 @@ export function mount(main, _path, query) {
   turn(0);
   return {
     update(name) {
-      if (name === "streams") known.replaceChildren(...(store.streams ?? []).map((each) => h("option", { value: each.stream })));
+      if (name === "streams")
+        known.replaceChildren(...(store.streams ?? []).map((each) => h("option", { value: each.stream })));
       if (name === "recordings" && isThere) turn(offset);
     },
     remove: () => files.update([]),
@@ -107,7 +117,12 @@ function stateOf(file) {
 function fileName(file) {
   const name = file.path.slice(file.path.lastIndexOf("/") + 1);
   const stream = h("a", { href: `#/streams/${encoded(file.stream)}` }, file.stream);
-  return h("div", {}, h("div.clip", { title: file.path }, name), h("div.small", {}, stream, " ", chip(file.format.toUpperCase())));
+  return h(
+    "div",
+    {},
+    h("div.clip", { title: file.path }, name),
+    h("div.small", {}, stream, " ", chip(file.format.toUpperCase())),
+  );
 }
 
 function thumbnail(file) {
@@ -137,16 +152,31 @@ function actions(file) {
   const got = file.url
     ? [
         file.format === "flv" ? null : button(`Play ${name}`, "play", () => playFile(file, name), bare),
-        h("a.button.quiet.icon-only", { href: `${pathOf(file)}?download=1`, download: name, "aria-label": `Download ${name}`, title: "Download" }, icon("download")),
+        h(
+          "a.button.quiet.icon-only",
+          { href: `${pathOf(file)}?download=1`, download: name, "aria-label": `Download ${name}`, title: "Download" },
+          icon("download"),
+        ),
         button(`Copy the address of ${name}`, "copy", () => copy(file.url), bare),
       ]
     : [];
-  return h("div.actions", {}, got, button(`Delete ${name}`, "delete", () => askToDelete(file, name), bare));
+  return h(
+    "div.actions",
+    {},
+    got,
+    button(`Delete ${name}`, "delete", () => askToDelete(file, name), bare),
+  );
 }
 
 function playFile(file, name) {
   stopPlaying();
-  const video = h("video", { controls: true, autoplay: true, playsinline: true, preload: "metadata", src: pathOf(file) });
+  const video = h("video", {
+    controls: true,
+    autoplay: true,
+    playsinline: true,
+    preload: "metadata",
+    src: pathOf(file),
+  });
   const fault = h("p.fault", { role: "alert" });
   const about = [file.stream, date(file.start_time), file.tracks.map(track).join(", ")].filter(Boolean).join(" · ");
   video.addEventListener("error", () => write(fault, "This browser cannot play the file; it can be downloaded."));

@@ -113,7 +113,8 @@ function sample(streams) {
   const now_s = steady_s();
   for (const stream of streams) {
     let series = store.series.get(stream.stream);
-    if (!series) store.series.set(stream.stream, (series = { bits: new Series(), frames: new Series(), seen_s: now_s }));
+    if (!series)
+      store.series.set(stream.stream, (series = { bits: new Series(), frames: new Series(), seen_s: now_s }));
     series.seen_s = now_s;
     const newest = series.bits.samples.at(-1);
     if (newest && now_s - newest.at_s < SAMPLE_S) continue;

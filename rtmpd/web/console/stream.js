@@ -26,7 +26,11 @@ export function mount(main, path) {
   const rates = curve("Bit rate", bitRate);
   const frames = curve("Frames", (value) => `${value.toFixed(value < 10 ? 1 : 0)} fps`);
   const addresses = h("section.panel");
-  const gone = empty("Nobody publishes this stream", h("p", {}, "The page goes on by itself when it is back."), publishHints(path));
+  const gone = empty(
+    "Nobody publishes this stream",
+    h("p", {}, "The page goes on by itself when it is back."),
+    publishHints(path),
+  );
   const body = h(
     "div.stream",
     {},
@@ -61,7 +65,10 @@ function head(path) {
   let stream = null;
   const record = button("Record", "record", () => askToRecord(stream));
   const toggle = button("Start push", "push", () => togglePush(stream));
-  const cut = button("Disconnect", "cut", () => askToDisconnect(path), { kind: "danger", title: "Disconnect the publisher" });
+  const cut = button("Disconnect", "cut", () => askToDisconnect(path), {
+    kind: "danger",
+    title: "Disconnect the publisher",
+  });
   const actions = h("div.actions", {}, record, toggle, cut);
   const back = h("a.back", { href: "#/streams", "aria-label": "All streams" }, icon("back"));
   const node = h("header.view", {}, h("div.with-back", {}, back, h("h1.clip", { tabindex: -1 }, path)), actions);
@@ -112,7 +119,11 @@ function factsOf(stream) {
     track(each),
   ]);
   if (publisher) {
-    rows.push(["Publisher", publisher.address], ["Publishes for", since(publisher.since)], ["Received", bytes(publisher.bytes_in)]);
+    rows.push(
+      ["Publisher", publisher.address],
+      ["Publishes for", since(publisher.since)],
+      ["Received", bytes(publisher.bytes_in)],
+    );
   } else {
     rows.push(["Publisher", "none"]);
   }
@@ -128,15 +139,26 @@ const capital = (word) => word[0].toUpperCase() + word.slice(1);
 function recordings(path) {
   const list = h("ul.rows");
   const none = h("p.dim", {}, "Not recorded now.");
-  const link = h("a", { href: `#/recordings?stream=${encodeURIComponent(path.toWellFormed())}` }, "Files of this stream");
+  const link = h(
+    "a",
+    { href: `#/recordings?stream=${encodeURIComponent(path.toWellFormed())}` },
+    "Files of this stream",
+  );
   const node = h("section.panel", {}, h("header", {}, h("h2", {}, "Recordings"), link), none, list);
 
   const make = (record) => {
     const text = h("span.grow");
     const stop = button("Stop", "stop", () => stopRecord(record.task_id));
     return {
-      node: h("li", {}, chip(record.origin === "auto" ? "automatic" : "asked for", ""), text, record.task_id ? stop : null),
-      update: (now) => write(text, `${now.formats.join(", ").toUpperCase()}, ${now.state} for ${since(now.started_at)}`),
+      node: h(
+        "li",
+        {},
+        chip(record.origin === "auto" ? "automatic" : "asked for", ""),
+        text,
+        record.task_id ? stop : null,
+      ),
+      update: (now) =>
+        write(text, `${now.formats.join(", ").toUpperCase()}, ${now.state} for ${since(now.started_at)}`),
     };
   };
   const update = () => {
@@ -150,7 +172,15 @@ function recordings(path) {
 function push(path) {
   const state = h("p");
   const list = h("ul.rows");
-  const url = h("input", { type: "text", name: "url", required: true, placeholder: "rtmp://server/app/key", "aria-label": "URL to relay to", spellcheck: "false", autocomplete: "off" });
+  const url = h("input", {
+    type: "text",
+    name: "url",
+    required: true,
+    placeholder: "rtmp://server/app/key",
+    "aria-label": "URL to relay to",
+    spellcheck: "false",
+    autocomplete: "off",
+  });
   const add = button("Relay there", "add", () => form.requestSubmit());
   const fault = h("p.fault", { role: "alert" });
   const form = h("form.inline", { onsubmit: (event) => submit(event) }, url, add);
@@ -172,7 +202,10 @@ function push(path) {
   const make = (target) => {
     const badge = chip("");
     const reason = h("span.small.breaks");
-    const remove = button(`Remove ${target.url}`, "delete", () => removeTarget(channel, target.target_id), { kind: "quiet", bare: true });
+    const remove = button(`Remove ${target.url}`, "delete", () => removeTarget(channel, target.target_id), {
+      kind: "quiet",
+      bare: true,
+    });
     return {
       node: h("li.relay", {}, badge, h("span.breaks", {}, target.url), reason, target.target_id ? remove : null),
       update: (now) => {
@@ -198,7 +231,8 @@ function push(path) {
 function pushInWords(stream, kept) {
   if (!kept) return stream.public ? "Its application pushes every stream." : "Private: nobody can watch it.";
   const name = kept.channel_name ? `“${kept.channel_name}”, ` : "";
-  return `${name}${kept.mode === "auto" ? "automatic" : "asked for"}, ${kept.state} for ${since(kept.waiting_since ?? kept.started_at)}`;
+  const origin = kept.mode === "auto" ? "automatic" : "asked for";
+  return `${name}${origin}, ${kept.state} for ${since(kept.waiting_since ?? kept.started_at)}`;
 }
 
 async function removeTarget(channel, id) {

@@ -16,6 +16,7 @@ export const FORMATS = [
   ["mp3", "MP3 (sound)"],
 ];
 const LAG_SHOWN_MS = 1000;
+const MOST_CARDS = 60;
 
 export const lists = ["streams", "records"];
 export const polled = { streams: 1000 };
@@ -23,13 +24,20 @@ export const polled = { streams: 1000 };
 /** The view of all streams. */
 export function mount(main) {
   const summary = h("p.dim");
-  const search = h("input", { type: "search", placeholder: "Filter by name", "aria-label": "Filter streams by name", oninput: update });
+  const search = h("input", {
+    type: "search",
+    placeholder: "Filter by name",
+    "aria-label": "Filter streams by name",
+    oninput: update,
+  });
   const cards = h("div.cards");
   const none = h("div");
+  const rest = h("p.dim.below");
   main.append(
     h("header.view", {}, h("div", {}, h("h1", { tabindex: -1 }, "Streams"), summary), search),
     none,
     cards,
+    rest,
   );
   let hint = null;
 
@@ -37,7 +45,12 @@ export function mount(main) {
     const streams = store.streams;
     if (!streams) return;
     const wanted = search.value.trim().toLowerCase();
-    const shown = streams.filter((each) => each.stream.toLowerCase().includes(wanted));
+    const found = streams.filter((each) => each.stream.toLowerCase().includes(wanted));
+    const shown = found.slice(0, MOST_CARDS);
+    write(
+      rest,
+      shown.length < found.length ? `${shown.length} of ${found.length} are shown; a filter finds the others.` : "",
+    );
     write(summary, inShort(streams));
     show(search, streams.length > 0);
     if (streams.length) {
@@ -45,7 +58,13 @@ export function mount(main) {
       hint = null;
     } else if (hint !== publishKey()) {
       hint = publishKey();
-      none.replaceChildren(empty("No stream yet", h("p", {}, "Push one from ffmpeg or OBS; it appears here at once."), publishHints("live/me")));
+      none.replaceChildren(
+        empty(
+          "No stream yet",
+          h("p", {}, "Push one from ffmpeg or OBS; it appears here at once."),
+          publishHints("live/me"),
+        ),
+      );
     }
     sync(cards, shown, (each) => each.stream, card);
   }
@@ -128,14 +147,20 @@ export async function toggleRecord(stream) {
   await refresh("records");
   const running = store.records.filter((each) => each.stream === stream.stream && each.task_id);
   // What the application records by itself has no task: it ends with its stream.
-  if (!running.length) return tell("Its application records every stream (record = \"auto\"), so that it ends with the stream.");
+  if (!running.length)
+    return tell('Its application records every stream (record = "auto"), so that it ends with the stream.');
   for (const each of running) await stopRecord(each.task_id);
 }
 
 /** Stop one recording, and tell what came of it. */
 export async function stopRecord(taskId) {
   const stopped = await api("POST", `records/${encodeURIComponent(taskId)}/stop`);
-  tell(stopped.state === "closed" ? `Recorded: ${count(stopped.files.length, "file")}.` : "Its files are still being closed.", "good");
+  tell(
+    stopped.state === "closed"
+      ? `Recorded: ${count(stopped.files.length, "file")}.`
+      : "Its files are still being closed.",
+    "good",
+  );
   await Promise.all([refresh("records"), refresh("streams")]);
 }
 
@@ -147,7 +172,10 @@ export function askToRecord(stream) {
   });
   const name = h("input", { type: "text", name: "file", maxlength: 200, placeholder: "optional", autocomplete: "off" });
   const act = async () => {
-    const formats = boxes.map((each) => each.control).filter((each) => each.checked).map((each) => each.value);
+    const formats = boxes
+      .map((each) => each.control)
+      .filter((each) => each.checked)
+      .map((each) => each.value);
     const started = await api("POST", "records", { stream: stream.stream, formats, file_name: name.value.trim() });
     tell(`Recording ${stream.stream} as ${started.formats.join(", ").toUpperCase()}.`, "good");
     await Promise.all([refresh("records"), refresh("streams")]);
@@ -165,7 +193,12 @@ export function askToRecord(stream) {
 export async function togglePush(stream) {
   if (stream.channel_id) {
     const { results } = await api("POST", "pushes/stop", { channel_ids: [stream.channel_id] });
-    tell(results[0].state === "on" ? "Stopped; its application pushes every stream, so it stays watchable." : "The push has ended.", "good");
+    tell(
+      results[0].state === "on"
+        ? "Stopped; its application pushes every stream, so it stays watchable."
+        : "The push has ended.",
+      "good",
+    );
   } else {
     const started = await api("POST", "pushes", { stream: stream.stream, channel_name: stream.name });
     tell([`${stream.stream} can be watched.`, ...started.notes].join(" "), "good");

@@ -45,7 +45,12 @@ export const since = (unixS) => span(Date.now() / 1000 - unixS);
 export const media = (ms) => (ms < 1000 ? `${Math.round(ms)} ms` : `${(ms / 1000).toFixed(1)} s`);
 
 const DATE = new Intl.DateTimeFormat(undefined, { dateStyle: "medium", timeStyle: "short" });
-const TIME = new Intl.DateTimeFormat(undefined, { hour: "2-digit", minute: "2-digit", second: "2-digit", hour12: false });
+const TIME = new Intl.DateTimeFormat(undefined, {
+  hour: "2-digit",
+  minute: "2-digit",
+  second: "2-digit",
+  hour12: false,
+});
 
 /** Unix seconds as date and time. */
 export const date = (unixS) => (unixS == null ? "–" : DATE.format(new Date(unixS * 1000)));
@@ -59,12 +64,28 @@ export const count = (number, word) => `${number} ${word}${number === 1 ? "" : "
 /** What a program said, as a sentence between others. */
 export const sentence = (text) => `${text[0]?.toUpperCase() ?? ""}${text.slice(1)}${/[.!?…]$/.test(text) ? "" : "."}`;
 
+// The API names codecs by their FourCC; people know them by these.
+const CODECS = {
+  avc1: "H.264",
+  hvc1: "H.265",
+  vvc1: "H.266",
+  av01: "AV1",
+  vp08: "VP8",
+  vp09: "VP9",
+  mp4a: "AAC",
+  ".mp3": "MP3",
+  "ac-3": "AC-3",
+  "ec-3": "E-AC-3",
+  fLaC: "FLAC",
+};
+
 /** A track in a line: "H.264 1280×720", "AAC 48 kHz stereo". */
 export function track(each) {
-  const words = [each.codec];
+  const words = [CODECS[each.codec] ?? each.codec];
   if (each.width) words.push(`${each.width}×${each.height}`);
   if (each.sample_rate) words.push(`${Number((each.sample_rate / 1000).toFixed(2))} kHz`);
-  if (each.channels) words.push({ 1: "mono", 2: "stereo", 6: "5.1", 8: "7.1" }[each.channels] ?? `${each.channels} channels`);
+  if (each.channels)
+    words.push({ 1: "mono", 2: "stereo", 6: "5.1", 8: "7.1" }[each.channels] ?? `${each.channels} channels`);
   return words.join(" ");
 }
 
