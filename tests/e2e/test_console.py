@@ -146,7 +146,7 @@ def test_streams_are_shown_with_what_is_known_of_them(page, site, operations):
 
     shown.wait_for_text("live/me", ".card")
     card = shown.text(".card")
-    assert "H.264 1280×720, AAC 48 kHz stereo" in card
+    assert "H.264 1280\u00d7720, AAC 48 kHz stereo" in card
     assert "2.00 Mbit/s" in card
     assert "3 players" in card
     shown.wait_for("document.querySelector('.card .thumbnail img').naturalWidth === 320")

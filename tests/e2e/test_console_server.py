@@ -72,7 +72,7 @@ def test_a_stream_appears_when_its_publisher_comes_and_vanishes_when_it_goes(pag
     shown = page()
     shown.wait_for_text("No stream yet")
     with pyav_publisher(sources.flv("long"), server.url(LIVE)) as publisher:
-        shown.wait_for_text("H.264 320×180, AAC 48 kHz stereo", ".card")
+        shown.wait_for_text("H.264 320\u00d7180, AAC 48 kHz stereo", ".card")
         shown.wait_for("document.querySelector('.card .rates').innerText.includes('bit/s')")
         publisher.signal(signal.SIGTERM)
         publisher.wait()

@@ -124,8 +124,8 @@ export function sync(parent, items, keyOf, make) {
  *
  * @param {string} caption for those who hear it
  * @param {{title: string, kind?: string, text?: Function, make?: Function}[]} columns each a `text` of an item, or what
- *   `make` makes of it once for its row: a node, or `{node, update}`. A cell that were made again with each update would
- *   lose the focus, and what is selected in it
+ *   `make` makes of it once for its row: a node, or `{node, update}`. A cell that were made again with each update
+ *   would lose the focus, and what is selected in it
  * @param {(item: object) => string} keyOf
  */
 export function table(caption, columns, keyOf) {
