@@ -104,25 +104,22 @@ function columns() {
     { title: "Began", text: (file) => date(file.start_time) },
     { title: "Length", kind: "number", text: (file) => (file.state === "closed" ? clock(file.duration) : "–") },
     { title: "Size", kind: "number", text: (file) => (file.state === "closed" ? bytes(file.size) : "–") },
-    { title: "State", text: stateOf },
     { title: "Actions", kind: "end", make: actions },
   ];
 }
 
-function stateOf(file) {
-  if (file.fault) return `broke off: ${file.fault}`;
-  return { open: "recording", reserved: "about to begin", closed: "complete", removing: "being deleted" }[file.state];
-}
+const STATES = { open: "recording", reserved: "about to begin", closed: "complete", removing: "being deleted" };
 
 function fileName(file) {
   const name = file.path.slice(file.path.lastIndexOf("/") + 1);
   const stream = h("a", { href: `#/streams/${encoded(file.stream)}` }, file.stream);
-  return h(
-    "div",
-    {},
-    h("div.clip", { title: file.path }, name),
-    h("div.small", {}, stream, " ", chip(file.format.toUpperCase())),
-  );
+  const state = h("span");
+  const about = h("div.small", {}, stream, " ", chip(file.format.toUpperCase()), " ", state);
+  const update = (now) => {
+    write(state, now.fault ? `broke off: ${now.fault}` : STATES[now.state]);
+    state.className = now.fault ? "fault" : "";
+  };
+  return { node: h("div", {}, h("div.clip", { title: file.path }, name), about), update };
 }
 
 function thumbnail(file) {
