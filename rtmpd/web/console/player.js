@@ -5,13 +5,16 @@ import { problemOf } from "./api.js";
 import { contentOf, initSection } from "./mp4.js";
 
 // Parts come every 200 ms, so that what is left just before the next one comes is 200 ms less than just after it.
-const LEAD_S = 0.3; // buffered in front of the picture, just after a part has come
+const LEAD_S = 0.25; // buffered in front of the picture, just after a part has come
 const LONGEST_LEAD_S = 1.0; // on a bad line each stall moves the aim up to here
 const STALL_STEP_S = 0.1;
 const CALM_MS = 20_000; // without a stall, after which the aim comes down a step
 const BEHIND_S = 1.5; // further back the player leaps; up to here it only plays faster
+const MUCH_S = 0.4; // above the aim, as a slow start leaves it
 const FASTER = 1.05; // not heard
-const SLACK_S = 0.1; // above the aim, before it plays faster
+const MUCH_FASTER = 1.15;
+const SLACK_S = 0.05; // above the aim, before it plays faster
+const SETTLING_MS = 2000; // a decoder that starts makes the picture wait, whatever is buffered
 const KEPT_S = 20; // behind the picture
 const KEPT_AFTER_CUT_S = 10;
 const PAUSES_MS = [300, 1000, 2000, 4000];
@@ -79,6 +82,7 @@ class Attempt {
     this.aim_s = LEAD_S;
     this.calmSince_ms = performance.now();
     this.hasBegun = false;
+    this.begun_ms = 0;
     this.failure = "";
     this.object = "";
   }
@@ -164,6 +168,7 @@ class Attempt {
 
   begin(end_s, start_s) {
     this.hasBegun = true;
+    this.begun_ms = performance.now();
     this.video.currentTime = Math.max(start_s, end_s - this.aim_s);
     // Refused while a page may not play by itself; whoever looks at it presses play, and is then at the live edge.
     this.video.play().catch(() => {});
@@ -178,14 +183,15 @@ class Attempt {
       this.video.currentTime = Math.max(start_s, end_s - this.aim_s);
       this.video.playbackRate = 1;
     } else if (lead_s > this.aim_s + SLACK_S) {
-      this.video.playbackRate = FASTER;
+      this.video.playbackRate = lead_s > this.aim_s + MUCH_S ? MUCH_FASTER : FASTER;
     } else if (lead_s <= this.aim_s) {
       this.video.playbackRate = 1;
     }
   }
 
   onStall() {
-    if (this.hasBegun && !this.video.seeking) this.move(STALL_STEP_S);
+    const isSettled = this.hasBegun && performance.now() - this.begun_ms > SETTLING_MS;
+    if (isSettled && !this.video.seeking) this.move(STALL_STEP_S);
   }
 
   move(by_s) {
