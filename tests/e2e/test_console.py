@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import io
+from http import HTTPStatus
 
 import pytest
 import structlog
@@ -11,6 +12,7 @@ import structlog
 from rtmpd import logs
 from rtmpd.control.models import Callback, CallbackList, Track
 from rtmpd.errors import NotPossible
+from rtmpd.web.problems import Refusal
 from tests.helpers.console import FakeMedia, FakeSessions, fragment, jpeg_of
 from tests.helpers.console_page import ConsolePage
 from tests.helpers.operations import (
@@ -206,13 +208,13 @@ def test_colours_follow_the_system_until_they_are_chosen(page, browser):
     light = shown.evaluate(back)
     assert dark != light
 
-    shown.click("Colours")
+    shown.click("Dark or light colours")
     assert shown.evaluate(back) == dark
-    shown.evaluate("location.reload()")
-    shown.wait_for_text("Connected", "#server")
+    shown.evaluate("globalThis.isOld = true, location.reload()")
+    shown.wait_for("!globalThis.isOld && document.readyState === 'complete'")
     assert shown.evaluate(back) == dark
 
-    shown.click("Colours")
+    shown.click("Dark or light colours")
     assert shown.evaluate(back) == light
     shown.evaluate("localStorage.clear()")
 
@@ -220,7 +222,13 @@ def test_colours_follow_the_system_until_they_are_chosen(page, browser):
 def test_everything_is_reached_by_keyboard_in_the_order_of_the_page(page):
     shown = page()
     shown.wait_for_text("live/me", ".card")
-    expected = ["Skip to content", "rtmpd", *(view.capitalize() for view in VIEWS), "Connected", "Colours"]
+    expected = [
+        "Skip to content",
+        "rtmpd",
+        *(view.capitalize() for view in VIEWS),
+        "Connected",
+        "Dark or light colours",
+    ]
     expected += ["Filter streams by name", "Play live/me live", PUBLISHED, "Stop recording", "Stop push"]
     reached = []
     for _ in expected:
@@ -313,6 +321,7 @@ def test_a_push_is_stopped_and_a_target_is_added(page, operations):
     shown.type("[name=url]", "rtmp://b.example/app/key")
     shown.click("Relay there", ".stream-side")
     wait_until(lambda: asked(operations, "add_target"), "the target")
+    shown.wait_for("document.querySelector('[name=url]').value === ''")
     shown.type("[name=url]", "http://b.example")
     shown.click("Relay there", ".stream-side")
     shown.wait_for_text("is expected", ".stream-side .fault")
@@ -461,6 +470,69 @@ def test_a_page_that_is_left_gives_its_connections_back(browser, site):
         browser.evaluate("history.back()")
     browser.wait_for("location.hash === '#/streams/live/me'")
     browser.wait_for_text("Connected", "#server")
+
+
+def hide(page, hidden):
+    """Have the page believe that nobody, or somebody, sees it."""
+    page.evaluate(
+        f"Object.defineProperty(document, 'hidden', {{value: {'true' if hidden else 'false'}, configurable: true}}),"
+        "document.dispatchEvent(new Event('visibilitychange'))"
+    )
+
+
+def test_a_tab_that_nobody_sees_holds_no_connection_and_goes_on_when_it_is_seen(page, site):
+    shown = page("streams/live/me")
+    shown.wait_for("document.querySelector('video[src]')?.currentTime > 0.2")
+
+    hide(shown, hidden=True)
+    shown.wait_for("!document.querySelector('video[src]')")
+    wait_until(lambda: site.site._events.followers == 0, "the page to follow no more")
+
+    hide(shown, hidden=False)
+    shown.wait_for("document.querySelector('video[src]')?.currentTime > 0.2")
+    wait_until(lambda: site.site._events.followers == 1, "the page to follow again")
+
+
+def test_lists_are_fetched_where_as_many_follow_events_as_may(browser, tmp_path, media, operations):
+    site = RunningSite(tmp_path / "site", operations, outputs=[FakeSessions(), media], http={"event_streams": 1})
+    with site, contextlib.closing(site.connection()) as other:
+        other.request("GET", "/api/v1/events")
+        other.getresponse()
+        browser.navigate(f"{site.url}/#/callbacks")
+        browser.wait_for_text("No live events. 1 clients follow events already", "#banner")
+
+        operations.paths.append("live/another")
+
+        browser.wait_for_text("3", "#nav .badge")
+        other.sock.close()
+
+
+def test_a_session_that_ends_meanwhile_is_asked_for_again(browser, tmp_path, media, operations):
+    sessions = FakeSessions(TOKEN)
+    sessions.is_open = True
+    with RunningSite(tmp_path / "site", operations, outputs=[sessions, media]) as site:
+        browser.navigate(f"{site.url}/#/streams")
+        browser.wait_for_text("live/me", ".card")
+
+        sessions.is_open = False
+        operations.refuse = Refusal(HTTPStatus.UNAUTHORIZED, "Authorization: Bearer TOKEN is expected")
+
+        browser.wait_for("document.activeElement.id === 'token'")
+        operations.refuse = None
+        browser.type("#token", TOKEN)
+        browser.key("Enter")
+        browser.wait_for_text("live/me", ".card")
+
+
+def test_of_many_streams_as_many_are_shown_as_a_browser_bears(page, operations):
+    operations.paths = [f"live/number-{number}" for number in range(500)]
+    shown = page()
+    shown.wait_for_text("60 of 500 are shown; a filter finds the others.")
+    assert shown.evaluate("document.querySelectorAll('.card').length") == 60
+
+    shown.type("#main [type=search]", "number-499")
+    shown.wait_for("document.querySelectorAll('.card').length === 1")
+    assert "live/number-499" in shown.text(".card")
 
 
 def test_a_stream_of_sound_alone_is_shown_without_a_picture(page, operations):

@@ -4,7 +4,7 @@ import { follow, openSession, request, signIn, signOut, api } from "./api.js";
 import { ask, button, h, icon, openDialog, show, tell, write } from "./dom.js";
 import * as events from "./events.js";
 import { callbacks, clients, relays } from "./lists.js";
-import { stopPlaying } from "./preview.js";
+import { pausePlaying, stopPlaying } from "./preview.js";
 import * as recordings from "./recordings.js";
 import { announce, forget, hear, onChange, refresh, store } from "./store.js";
 import * as stream from "./stream.js";
@@ -128,7 +128,9 @@ async function poll(turn = 0) {
       (name) => turn % (polled[name] / POLL_MS + Math.floor(sizeOf(name) / LONG)) === 0,
     );
     if (!isFollowing && turn % UNTOLD_TURNS === 0) due.push(...ALWAYS, ...lists);
-    await Promise.allSettled([...new Set(due)].map((name) => refresh(name)));
+    const results = await Promise.allSettled([...new Set(due)].map((name) => refresh(name)));
+    // Other failures are told by the banner, or come again with what a person asks for.
+    if (results.some((each) => each.reason?.status === 401)) start();
   }
   setTimeout(poll, POLL_MS, turn + 1);
 }
@@ -172,14 +174,15 @@ document.addEventListener("visibilitychange", () => {
   }
   // Browsers make six connections to a server for all of their tabs: one that nobody sees holds none.
   hiding = setTimeout(() => {
-    if (!document.pictureInPictureElement) stopPlaying();
-    if (shown) disconnect();
+    if (document.pictureInPictureElement) return; // it is seen
+    pausePlaying();
+    disconnect();
   }, HIDDEN_MS);
 });
 
 // A page that the browser keeps for going back would keep its connections, too.
 addEventListener("pagehide", () => {
-  stopPlaying();
+  pausePlaying();
   disconnect();
 });
 addEventListener("pageshow", (event) => event.persisted && start());

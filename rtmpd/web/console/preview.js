@@ -11,8 +11,15 @@ const MOST_PAUSE_MS = 60_000; // between tries, where there is no picture: a cod
 // One at a time: each holds a connection, of which browsers make six to a server, and the page needs its others.
 let playing = null;
 
-/** Stop what plays; the page is hidden, or shows something else. */
+/** Stop what plays, as something else is to. */
 export const stopPlaying = () => playing?.stop();
+
+/** Stop what plays until the page is seen again. */
+export function pausePlaying() {
+  const paused = playing;
+  paused?.stop();
+  if (paused) paused.wantsToPlay = true;
+}
 
 /**
  * Show a stream.
