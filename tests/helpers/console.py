@@ -1,4 +1,4 @@
-"""What the console needs beside the API, made up: a session, pictures, and a live MP4 that lasts as long as a test says."""
+"""What the console needs, made up: operations, a session, pictures, and a live MP4 that lasts as long as a test says."""
 
 from __future__ import annotations
 
@@ -12,9 +12,64 @@ from pathlib import Path
 import av
 from aiohttp import web
 
+from rtmpd.control.models import Callback, CallbackList
 from rtmpd.web.problems import Refusal
+from tests.helpers.operations import EVENT, NOW_S, FakeOperations, file
 
 PART_S = 0.2
+
+
+EVIL = "live/<img src=x onerror=document.title='evil'>\"'"
+"""A stream's name that would be markup, and out of its attribute."""
+
+
+class ConsoleOperations(FakeOperations):
+    """Operations whose names of everything come from whoever is out there."""
+
+    def __init__(self):
+        super().__init__()
+        self.public = True
+        self.recordings_of = 1
+        self.pages = None
+
+    def streams(self):
+        answer = super().streams()
+        changed = [
+            each.model_copy(update={"public": self.public, "recordings": self.recordings_of}) for each in answer.streams
+        ]
+        return answer.model_copy(update={"streams": changed})
+
+    async def recordings(self, query):
+        answer = await super().recordings(query)
+        found = [
+            each.model_copy(
+                update={"path": f"live/me/{each.file_id}{EVIL[5:]}.mp4", "url": "http://x.example/r", "stream": EVIL}
+            )
+            for each in answer.recordings
+        ]
+        if self.pages:
+            found = [file(f"f-{number}") for number in range(self.pages)]
+        return answer.model_copy(update={"recordings": found[query.offset : query.offset + query.limit]})
+
+    async def callbacks(self, query):
+        self._note("callbacks", query)
+        callback = Callback(
+            event_id=EVENT,
+            event_type=100,
+            stream=EVIL,
+            url="http://a.example/<script>document.title='evil'</script>",
+            state="dead",
+            attempts=3,
+            created_at=NOW_S,
+            next_try_at=None,
+            last_error="answered <b onmouseover=\"document.title='evil'\">500</b>",
+            body={},
+        )
+        return CallbackList(pending=0, dead=1, callbacks=[callback])
+
+    def asked_for(self, verb):
+        """What was asked of a verb: its arguments, each time."""
+        return [values for name, *values in self.asked if name == verb]
 
 
 class FakeSessions:

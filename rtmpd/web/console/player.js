@@ -18,6 +18,8 @@ const SETTLING_MS = 2000; // a decoder that starts makes the picture wait, whate
 const KEPT_S = 20; // behind the picture
 const KEPT_AFTER_CUT_S = 10;
 const PAUSES_MS = [300, 1000, 2000, 4000];
+const GOOD_MS = 5000;
+const SILENT_MS = 40_000; // longer than a server waits for a publisher that comes back: the connection is dead
 const LONGEST_INIT_BYTES = 1 << 20;
 
 // Phones of one maker have only the second; it hands over buffers when they are wanted, which here is always.
@@ -41,13 +43,11 @@ export function play(video, url, { onState = () => {} } = {}) {
 
   async function run() {
     onState({ name: "connecting", detail: "" });
-    attempt = new Attempt(video, url, () => {
-      tries = 0;
-      onState({ name: "playing", detail: "" });
-    });
+    attempt = new Attempt(video, url, () => onState({ name: "playing", detail: "" }));
     const { detail, isFinal } = await attempt.run();
     attempt.close();
     if (ended) return;
+    if (attempt.played_ms > GOOD_MS) tries = 0; // what fails right after its start is tried ever less often
     if (isFinal) {
       onState({ name: "unsupported", detail });
       return;
@@ -103,7 +103,8 @@ class Attempt {
       this.append(init);
       if (rest.length) this.append(rest);
       for (;;) {
-        const { done, value } = await reader.read();
+        const silence = setTimeout(() => this.fail("Nothing has come for long."), SILENT_MS);
+        const { done, value } = await reader.read().finally(() => clearTimeout(silence));
         if (this.failure) return { detail: this.failure, isFinal: false };
         if (done) return { detail: "The stream has ended, or changes its codecs.", isFinal: false };
         this.append(value);
@@ -153,6 +154,10 @@ class Attempt {
     }
   }
 
+  get played_ms() {
+    return this.hasBegun ? performance.now() - this.begun_ms : 0;
+  }
+
   onUpdated() {
     if (this.abort.signal.aborted) return;
     if (this.queue.length) this.pump();
@@ -190,8 +195,7 @@ class Attempt {
   }
 
   onStall() {
-    const isSettled = this.hasBegun && performance.now() - this.begun_ms > SETTLING_MS;
-    if (isSettled && !this.video.seeking) this.move(STALL_STEP_S);
+    if (this.played_ms > SETTLING_MS && !this.video.seeking) this.move(STALL_STEP_S);
   }
 
   move(by_s) {

@@ -7,7 +7,6 @@ import json
 import pytest
 
 from tests.helpers.console import FakeMedia, FakeSessions, fragment
-from tests.helpers.console_page import ConsolePage
 from tests.helpers.processes import wait_until
 from tests.helpers.site import RunningSite
 
@@ -47,12 +46,6 @@ def media(sources, tmp_path_factory):
 def site(media, tmp_path_factory):
     with RunningSite(tmp_path_factory.mktemp("site"), outputs=[FakeSessions(), media]) as site:
         yield site
-
-
-@pytest.fixture(scope="module")
-def browser(tmp_path_factory):
-    with ConsolePage(tmp_path_factory.mktemp("browser")) as browser:
-        yield browser
 
 
 @pytest.fixture

@@ -8,7 +8,6 @@ import signal
 import pytest
 
 from tests.helpers.clients import pyav_player, pyav_publisher
-from tests.helpers.console_page import ConsolePage
 from tests.helpers.processes import wait_until
 from tests.helpers.rtmp_client import LivePublisher
 from tests.helpers.server import Server
@@ -25,12 +24,6 @@ CONFIG = '[apps.live]\ngrace_s = 0\nresume_s = 0\n[apps.private]\npush = "manual
 def server(tmp_path_factory):
     with Server(tmp_path_factory.mktemp("server"), CONFIG) as server:
         yield server
-
-
-@pytest.fixture(scope="module")
-def browser(tmp_path_factory):
-    with ConsolePage(tmp_path_factory.mktemp("browser")) as browser:
-        yield browser
 
 
 @pytest.fixture
