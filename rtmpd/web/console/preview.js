@@ -15,18 +15,14 @@ let playing = null;
 export const stopPlaying = () => playing?.stop();
 
 /** Stop what plays until the page is seen again. */
-export function pausePlaying() {
-  const paused = playing;
-  paused?.stop();
-  if (paused) paused.wantsToPlay = true;
-}
+export const pausePlaying = () => playing?.pause();
 
 /**
  * Show a stream.
  *
  * @param {object} [options]
  * @param {boolean} [options.startsPlaying] as soon as it can
- * @returns {{node: HTMLElement, update: (stream: object) => void, remove: () => void}}
+ * @returns {{node: HTMLElement, update: (stream: object) => void, pause: () => void, remove: () => void}}
  */
 export function preview({ startsPlaying = false } = {}) {
   return new Preview(startsPlaying);
@@ -71,6 +67,7 @@ class Preview {
 
   update(stream) {
     this.stream = stream;
+    if (stream.state === "idle") this.pause(); // or it would itself be the one who keeps the stream waiting
     const hasPicture = stream.tracks.some((each) => each.kind === "video");
     this.isPlayable = stream.public && stream.state === "live";
     this.thumbnail.update(hasPicture && stream.state === "live" ? stream.stream : "");
@@ -125,6 +122,13 @@ class Preview {
     this.node.classList.remove("plays", "shows-picture");
     this.update(this.stream);
     if (hadFocus) this.start.focus();
+  }
+
+  /** Stop until the stream is live, and the page seen. */
+  pause() {
+    if (!this.player) return;
+    this.stop();
+    this.wantsToPlay = true;
   }
 
   toggleSound() {

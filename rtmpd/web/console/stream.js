@@ -1,7 +1,7 @@
 // One stream: its picture, its curves, who watches it, what is done with it.
 
 import { api, encoded } from "./api.js";
-import { publishHints, watchHints } from "./addresses.js";
+import { publishHints, rtmpBase, watchHints } from "./addresses.js";
 import { columnsOfClients, firstOf } from "./lists.js";
 import { curve } from "./curves.js";
 import { ask, button, chip, empty, h, icon, relabel, show, sync, table, tell, write } from "./dom.js";
@@ -26,10 +26,11 @@ export function mount(main, path) {
   const rates = curve("Bit rate", bitRate);
   const frames = curve("Frames", (value) => `${value.toFixed(value < 10 ? 1 : 0)} fps`);
   const addresses = h("section.panel");
+  const publish = h("div");
   const gone = empty(
     "Nobody publishes this stream",
     h("p", {}, "The page goes on by itself when it is back."),
-    publishHints(path),
+    publish,
   );
   const body = h(
     "div.stream",
@@ -38,7 +39,7 @@ export function mount(main, path) {
     h("div.stream-side", {}, about.node, recorded.node, pushed.node, addresses),
   );
   main.append(heading.node, gone, body);
-  let shownUrls = null;
+  let shown = null; // what the addresses were made of
 
   function update() {
     if (!store.streams) return;
@@ -46,15 +47,21 @@ export function mount(main, path) {
     show(gone, !stream);
     show(body, Boolean(stream));
     heading.update(stream);
-    if (!stream) return;
+    updateAddresses(stream);
+    if (!stream) return picture.pause();
     picture.update(stream);
     badges(picture.badges, stream);
     draw(path, rates, frames);
     show(frames.node, stream.frames_per_s !== undefined && stream.tracks.some((each) => each.kind === "video"));
     for (const each of parts.slice(1)) each.update(stream);
-    const urls = JSON.stringify(stream.urls);
-    if (urls === shownUrls) return;
-    shownUrls = urls;
+  }
+
+  function updateAddresses(stream) {
+    const wanted = JSON.stringify([rtmpBase(), stream?.urls]);
+    if (wanted === shown) return;
+    shown = wanted;
+    publish.replaceChildren(publishHints(path));
+    if (!stream) return;
     addresses.replaceChildren(h("h2", {}, "Watch"), watchHints(stream), h("h2", {}, "Publish"), publishHints(path));
   }
 

@@ -87,6 +87,18 @@ def test_a_tab_that_nobody_sees_holds_no_connection_and_goes_on_when_it_is_seen(
     wait_until(lambda: site.site._events.followers == 1, "the page to follow again")
 
 
+def test_the_page_of_a_stream_that_ends_plays_no_more_until_it_is_back(page, site, operations):
+    shown = page("streams/live/me")
+    shown.wait_for("document.querySelector('video[src]')?.currentTime > 0.2")
+
+    operations.paths.clear()
+    shown.wait_for_text("Nobody publishes this stream", "#main")
+    shown.wait_for("!document.querySelector('video[src]')")
+
+    operations.paths.append("live/me")
+    shown.wait_for("document.querySelector('video[src]')?.currentTime > 0.2")
+
+
 def test_lists_are_fetched_where_as_many_follow_events_as_may(browser, tmp_path, media, operations):
     site = RunningSite(tmp_path / "site", operations, outputs=[FakeSessions(), media], http={"event_streams": 1})
     with site, contextlib.closing(site.connection()) as other:

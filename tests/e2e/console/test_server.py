@@ -82,6 +82,12 @@ def test_addresses_are_those_that_work(page, server, publishing):
     assert server.url("live") in shown.text(".stream-side")
 
 
+def test_a_stream_that_nobody_publishes_has_the_address_to_publish_it_to(page, server):
+    shown = page("streams/live/nobody")
+
+    shown.wait_for_text(f"ffmpeg -re -i video.mp4 -c copy -f flv {server.url('live/nobody')}", "#main")
+
+
 def test_a_stream_is_recorded_and_what_was_recorded_is_deleted(page, server, publishing):
     publisher = publishing(LIVE)
     shown = page(f"streams/{LIVE}")
