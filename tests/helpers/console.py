@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import io
 import threading
 from http import HTTPStatus
@@ -117,6 +116,8 @@ class FakeMedia:
         self.picture = b""
         self.asked = 0
         """How often the live MP4 was."""
+        self.playing = 0
+        """Responses that have not ended."""
         self.going = threading.Event()
         """Cleared, a response ends."""
         self.going.set()
@@ -147,7 +148,8 @@ class FakeMedia:
         await response.prepare(request)
         loop = asyncio.get_running_loop()
         started_s = loop.time()
-        with contextlib.suppress(ConnectionError):
+        self.playing += 1
+        try:
             await response.write(self.init)
             for number, part in enumerate(self.parts):
                 if not self.going.is_set():
@@ -156,6 +158,10 @@ class FakeMedia:
                 await asyncio.sleep(max(0.0, started_s + (number + 1) * PART_S * self.pace - loop.time()))
             while not self.pace and self.going.is_set():  # the edge has come, and nothing after it
                 await asyncio.sleep(PART_S)
+        except ConnectionError:  # the page has been left
+            pass
+        finally:
+            self.playing -= 1
         return response
 
 

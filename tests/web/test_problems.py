@@ -26,7 +26,7 @@ def site(tmp_path):
 @pytest.mark.parametrize(
     ("method", "path", "status"),
     [
-        ("GET", "/", 404),
+        ("GET", "/nothing", 404),
         ("GET", "/api/v1", 404),
         ("GET", "/api/v1/streams/", 404),
         ("GET", "/api/v1/streams/live", 404),

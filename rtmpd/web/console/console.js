@@ -12,7 +12,7 @@ import * as streams from "./streams.js";
 import { bytes, count, date, sentence, since } from "./words.js";
 
 const POLL_MS = 1000;
-const GATHER_MS = 150; // one thing that happens is often several events
+const GATHER_MS = 150; // one thing that happens is often several events; and a millisecond for each stream to be listed
 const LONG = 200; // so many more in a list, and it is polled a second less often
 const UNTOLD_TURNS = 5;
 const RETRY_MS = 2000;
@@ -110,14 +110,17 @@ function onEvent(event) {
   for (const name of hear(event)) stale.add(name);
   stale.add("events");
   if (event.name === "draining") setDraining(true);
-  gathering ||= setTimeout(() => {
-    gathering = 0;
-    const names = [...stale];
-    stale.clear();
-    for (const name of ["recordings", "events"]) if (names.includes(name)) announce(name);
-    const wanted = new Set([...ALWAYS, ...(shown?.view.lists ?? [])]);
-    fetchAll(names.filter((name) => wanted.has(name)));
-  }, GATHER_MS);
+  gathering ||= setTimeout(
+    () => {
+      gathering = 0;
+      const names = [...stale];
+      stale.clear();
+      for (const name of ["recordings", "events"]) if (names.includes(name)) announce(name);
+      const wanted = new Set([...ALWAYS, ...(shown?.view.lists ?? [])]);
+      fetchAll(names.filter((name) => wanted.has(name)));
+    },
+    GATHER_MS + sizeOf("streams"),
+  );
 }
 
 /** Rates, and what changes without an event; only what is looked at, and long lists less often. */

@@ -10,6 +10,7 @@ import structlog
 from rtmpd import logs
 from tests.helpers.console import ConsoleOperations, FakeMedia, FakeSessions, fragment, jpeg_of
 from tests.helpers.console_page import ConsolePage
+from tests.helpers.processes import wait_until
 from tests.helpers.site import RunningSite
 
 DESK = (1280, 800)
@@ -54,6 +55,7 @@ def site(tmp_path, media, sessions, operations, logging, browser):
         yield site
         browser.navigate("about:blank")
         media.going.clear()
+        wait_until(lambda: not media.playing, "the player to be gone")
 
 
 @pytest.fixture
