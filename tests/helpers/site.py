@@ -106,6 +106,10 @@ class RunningSite:
             self._ready.set()
         await self._end.wait()
         await self.site.close()
+        for _ in range(3):
+            await asyncio.sleep(
+                0
+            )  # a transport that was closed is gone some turns of the loop later, which has to last so long
 
     @property
     def url(self):
