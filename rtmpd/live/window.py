@@ -139,7 +139,14 @@ class Window:
     """The newest segments of one stream."""
 
     def __init__(
-        self, *, first_number: int, first_discontinuity: int = 0, segment_ms: int, part_ms: int, most_segments: int, most_bytes: int
+        self,
+        *,
+        first_number: int,
+        first_discontinuity: int = 0,
+        segment_ms: int,
+        part_ms: int,
+        most_segments: int,
+        most_bytes: int,
     ) -> None:
         """
         Start without media.

@@ -16,7 +16,13 @@ class Feed:
     """Appends parts that follow one another to a window."""
 
     def __init__(self, *, begun=True, **options):
-        defaults = {"first_number": FIRST, "first_discontinuity": FIRST, "segment_ms": 2000, "part_ms": PART_MS, "most_segments": 3}
+        defaults = {
+            "first_number": FIRST,
+            "first_discontinuity": FIRST,
+            "segment_ms": 2000,
+            "part_ms": PART_MS,
+            "most_segments": 3,
+        }
         self.window = Window(**{**defaults, "most_bytes": 1 << 20, **options})
         self.time_ms = 5000
         self.late_s = 0.0
