@@ -13,6 +13,7 @@ WITHOUT_A_TEST = {
     "rtmpd/__main__.py": "calls cli.main; run as a program by tests/test_cli.py",
     "rtmpd/control/model_base.py": "bases; tests/control/test_models.py shows what they take",
     "rtmpd/control/model_streams.py": "answers; tests/control/test_streams.py and test_clients.py fill them",
+    "rtmpd/config_listening.py": "values; tests/test_config.py and test_config_file.py show what they take",
     "rtmpd/config_limits.py": "values; tests/test_config.py compares them with those of sessions",
     "rtmpd/live/terms.py": "a record; tests/live/test_stream.py shows what it does",
     "rtmpd/control/push_values.py": "values; tests/control/test_pushes.py shows what comes of them",

@@ -26,8 +26,6 @@ def _faststart(path: Path, _file_format: str) -> None:
     repair.faststart(path)
 
 
-PICTURE = "picture"
-"""Has no facts, and its result is no file."""
 JOBS: Mapping[str, Callable[[Path, str], FileFacts | None]] = {
     "repair": repair.repair,
     "faststart": _faststart,
@@ -92,7 +90,7 @@ def do(job: protocol.Job, descriptors: Sequence[int] = ()) -> protocol.JobDone:
         What became of it; never raises.
     """
     try:
-        if job.kind == PICTURE:
+        if job.kind == protocol.PICTURE:
             _make_picture(job, descriptors)
             return protocol.JobDone(job.job_id, "done")
         facts = JOBS[job.kind](Path(job.path), job.file_format)

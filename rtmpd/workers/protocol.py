@@ -23,6 +23,8 @@ from rtmpd.errors import UsageError
 
 DISK_FULL = frozenset({errno.ENOSPC, errno.EDQUOT})
 """Numbers of errors that pass when there is room; either side waits for it."""
+PICTURE = "picture"
+"""Kind of the job that makes a JPEG; its result is in a descriptor, it has no facts."""
 PACKET_BYTES = 64 * 1024
 """The largest packet; the longest has two paths of 4 KiB for each of five formats."""
 MAX_DESCRIPTORS = 4
@@ -124,7 +126,7 @@ class Job:
 
     job_id: int
     kind: str
-    """A key of `rtmpd.workers.jobs.JOBS`, or "picture"."""
+    """A key of `rtmpd.workers.jobs.JOBS`, or PICTURE."""
     file_format: str
     path: str
 

@@ -22,8 +22,7 @@ from rtmpd.logs import Logger
 from rtmpd.net.tasks import Tasks
 from rtmpd.wire.flv import encode_file_header, encode_tag
 from rtmpd.wire.messages import VIDEO
-from rtmpd.workers.jobs import PICTURE
-from rtmpd.workers.protocol import JobDone
+from rtmpd.workers.protocol import PICTURE, JobDone
 from rtmpd.workers.workshop import DIED, Workshop
 
 STREAM_KEPT_S = 5.0
