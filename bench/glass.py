@@ -22,7 +22,13 @@ from bench.servers import HOST, Kind, Server, running, stop
 from tests.helpers.browser import Browser
 from tests.helpers.watching import Site, Watcher, install
 
-_PLAYERS = {"mse": ("mse", ".mp4"), "llhls": ("llhls", ".m3u8"), "hls": ("hls", ".m3u8"), "flv": ("flv", ".flv")}
+_PLAYERS = {
+    "console": ("console", ".mp4"),
+    "mse": ("mse", ".mp4"),
+    "llhls": ("llhls", ".m3u8"),
+    "hls": ("hls", ".m3u8"),
+    "flv": ("flv", ".flv"),
+}
 """By the row's name: how the page plays, and what."""
 _CODECS = "avc1.42c00d,mp4a.40.2"
 """Of bench.camera."""
@@ -66,6 +72,8 @@ def _watch(player: str, server: Server, site: Site, directory: Path, seconds: fl
     profile.mkdir()
     with Browser(profile) as browser:
         watcher = Watcher(browser, site)
+        if how == "console":  # its player may be used by pages of the server alone
+            watcher.move(f"http://{HOST}:{server.http_port}/console/theme.js")
         watcher.watch(player, how, f"http://{HOST}:{server.http_port}/live/camera{suffix}", _CODECS)
         _until_it_plays(watcher, player)
         time.sleep(seconds / 2)  # players work off what they were given at the start, and come to their distance

@@ -49,6 +49,11 @@ const players = {
     player.attachMediaElement(video);
     player.load();
   },
+  // The console's own, in a page of the server.
+  async console(video, url, note) {
+    const {play} = await import("/console/player.js");
+    play(video, url, {onState: ({name, detail}) => note(`${name} ${detail || ""}`)});
+  },
   async mse(video, url, note, codecs) {
     const source = new MediaSource();
     video.src = URL.createObjectURL(source);
@@ -275,13 +280,23 @@ class Watcher:
         self._browser = browser
         browser.navigate(site.url)
 
+    def move(self, url: str) -> None:
+        """
+        Watch in another page than that of the site, which has no scripts of its own.
+
+        Args:
+            url: of the page.
+        """
+        self._browser.navigate(url)
+        self._browser.evaluate(f"{_WATCH}; true")
+
     def watch(self, name: str, kind: str, url: str, codecs: str = "") -> None:
         """
         Begin to play.
 
         Args:
             name: of the player, for the report.
-            kind: url, hls, llhls, flv or mse.
+            kind: url, hls, llhls, flv, mse or console.
             url: what to play.
             codecs: for mse, as RFC 6381 has them.
         """
