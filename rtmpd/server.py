@@ -223,25 +223,7 @@ class Server:
         config, recordings = self._config, directory / "recordings"
         for each in http:
             stack.callback(each.close)
-        try:
-            database = await Database.open(directory / _DATABASE_NAME)
-            stack.push_async_callback(database.close)
-            callbacks = CallbacksOffice(config, database, services, listening, socket.gethostname())
-            stack.push_async_callback(callbacks.close, _CALLBACKS_LEAVE_S)
-            await callbacks.open()
-            recording = RecordingOffice(
-                config,
-                recordings,
-                database,
-                fanout=services.fanout,
-                poller=services.poller,
-                tasks=services.tasks,
-                log=self._log,
-            )
-            stack.push_async_callback(recording.close)
-            await recording.open()
-        except StoreError as error:
-            raise StartError(f"cannot use the index of recordings: {error}") from error
+        database, callbacks, recording = await self._open_stores(stack, services, directory, recordings, listening)
         services.registry.observers.append(recording.recorder)
         packagings = Packagings(config, services)
         stack.push_async_callback(packagings.close, _PACKAGER_ENDS_S)
@@ -266,17 +248,18 @@ class Server:
         stack.push_async_callback(operations.close, _PUSHES_CLOSE_S)
         await operations.open()
         services.registry.observers.append(packagings)  # behind pushes, which decide what is private
-        measured = Measured(
-            services,
-            recording.recorder,
-            {"recording": recording.supervisor, "packaging": packagings},
-            database,
-            callbacks.outcomes,
-            operations.operations.relays,
-            version(),
-            packagings,
+        metrics = MetricsOffice(
+            Measured(
+                services,
+                recording.recorder,
+                {"recording": recording.supervisor, "packaging": packagings},
+                database,
+                callbacks.outcomes,
+                operations.operations.relays,
+                version(),
+                packagings,
+            )
         )
-        metrics = MetricsOffice(measured)
         stack.callback(metrics.close)
         metrics.open()
         files = RecordedFiles(RecordingIndex(database))
@@ -285,6 +268,31 @@ class Server:
         stack.push_async_callback(web.close)
         await web.open()
         return _Offices(callbacks, recording, packagings, operations, web, pulls)
+
+    async def _open_stores(
+        self, stack: AsyncExitStack, services: Services, directory: Path, recordings: Path, listening: Listening
+    ) -> tuple[Database, CallbacksOffice, RecordingOffice]:
+        """Open the database, and what cannot do without it from the first stream on."""
+        try:
+            database = await Database.open(directory / _DATABASE_NAME)
+            stack.push_async_callback(database.close)
+            callbacks = CallbacksOffice(self._config, database, services, listening, socket.gethostname())
+            stack.push_async_callback(callbacks.close, _CALLBACKS_LEAVE_S)
+            await callbacks.open()
+            recording = RecordingOffice(
+                self._config,
+                recordings,
+                database,
+                fanout=services.fanout,
+                poller=services.poller,
+                tasks=services.tasks,
+                log=self._log,
+            )
+            stack.push_async_callback(recording.close)
+            await recording.open()
+        except StoreError as error:
+            raise StartError(f"cannot use the index of recordings: {error}") from error
+        return database, callbacks, recording
 
     def _bind(self, stack: AsyncExitStack) -> list[_Bound]:
         """Open every configured address, RTMP first; nobody is answered yet."""
