@@ -28,11 +28,12 @@ def tell(url: str, api: str, control: Path, out: TextIO) -> None:
 
     Args:
         url: of the test stream.
-        api: base URL of the control API.
+        api: base URL of the console and the control API.
         control: path of the control socket.
         out: a terminal, most likely.
     """
-    out.write(f"\n  A test stream is live. Watch it:\n\n      ffplay {url}\n      vlc {url}\n\n")
+    out.write(f"\n  A test stream is live. Watch it, in a browser (the console) or in a player:\n\n      {api}/\n")
+    out.write(f"      ffplay {url}\n      vlc {url}\n\n")
     out.write(f"  Publish your own:\n\n      ffmpeg -re -i FILE -c copy -f flv {url.rpartition('/')[0]}/mystream\n\n")
     ctl = "rtmpd ctl" if control == _SOCKET_UNSAID else f"rtmpd ctl --socket {shlex.quote(str(control))}"
     out.write(f"  Record it, and see who watches:\n\n      {ctl} record start {'/'.join(url.split('/')[-2:])}\n")

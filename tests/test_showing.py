@@ -21,6 +21,14 @@ def test_a_newcomer_is_told_what_to_type():
     assert "http://127.0.0.1:8080/api/v1/openapi.json" in out.getvalue()
 
 
+def test_a_newcomer_is_told_where_the_console_is():
+    out = io.StringIO()
+    tell(URL, "http://127.0.0.1:8080", Path("data/rtmpd.sock"), out)
+
+    assert "console" in out.getvalue()
+    assert "      http://127.0.0.1:8080/\n" in out.getvalue()
+
+
 def test_a_newcomer_is_told_where_the_server_is_that_is_not_where_ctl_looks():
     out = io.StringIO()
     tell(URL, "http://127.0.0.1:8080", Path("/my data/rtmpd.sock"), out)
