@@ -59,6 +59,7 @@ class Guard:
         if tokens != self._tokens:  # who had one that is not in force any more has no session either
             self.sessions.close_all()
         self._tokens = tokens
+        self._is_media_for_all = "*" in config.http.media_origins
         public = urlsplit(config.urls.http or "").hostname
         self._public_hosts = frozenset({public} if public else ())
         self._hosts = (
@@ -85,15 +86,27 @@ class Guard:
         """
         if _over_control_socket(request):
             return
-        host = _authority(f"//{request.headers.get('Host', '')}")
-        if not self._tokens and (host is None or host.host not in self._hosts):
-            raise Refusal(
-                HTTPStatus.MISDIRECTED_REQUEST,
-                "Host is not a name of this server; urls.http names it, or http.token makes names unimportant",
-            )
-        self._check_origin(request, host)
+        self._check_host(request)
+        self._check_origin(request, _host_of(request))
         if self._tokens and not open_to_all and not self.has_session(request):
             self._check_token(request)
+
+    def check_media(self, request: web.Request) -> None:
+        """
+        Refuse a request for media whose reader may be a page that `http.media_origins` does not name.
+
+        A page whose own name leads here is of one origin with the media to its browser, so that CORS does not hold it up.
+        Where every site may show media there is nothing to keep from it. With a token names are unimportant, as for the
+        API: such a server is there for others, and keys or signatures say who may play.
+
+        Args:
+            request: of either surface.
+
+        Raises:
+            Refusal: 421.
+        """
+        if not self._is_media_for_all and not _over_control_socket(request):
+            self._check_host(request)
 
     def has_token(self, request: web.Request) -> bool:
         """
@@ -130,7 +143,7 @@ class Guard:
             request: of either surface.
         """
         try:
-            self._check_origin(request, _authority(f"//{request.headers.get('Host', '')}"))
+            self._check_origin(request, _host_of(request))
         except Refusal:
             return False
         return True
@@ -145,6 +158,14 @@ class Guard:
         sent = token.encode(errors="surrogateescape")
         # All are compared, so that the time says nothing about which of them was nearly right.
         return any([hmac.compare_digest(sent, each) for each in self._tokens])  # noqa: C419 - a generator would stop
+
+    def _check_host(self, request: web.Request) -> None:
+        host = _host_of(request)
+        if not self._tokens and (host is None or host.host not in self._hosts):
+            raise Refusal(
+                HTTPStatus.MISDIRECTED_REQUEST,
+                "Host is not a name of this server; urls.http names it, or http.token makes names unimportant",
+            )
 
     def _check_origin(self, request: web.Request, host: _Authority | None) -> None:
         if request.headers.get("Sec-Fetch-Site", "none").lower() not in _OWN_SITES:
@@ -184,7 +205,7 @@ def guarding(guard: Guard, open_to_all: frozenset[str], media: Container[object]
     Args:
         guard: asked about every request, also those for paths that are not there.
         open_to_all: paths that need no token.
-        media: handlers that ask for themselves (`rtmpd.web.media`).
+        media: handlers that ask for themselves who may have what (`rtmpd.web.media`).
 
     Returns:
         The middleware.
@@ -192,7 +213,9 @@ def guarding(guard: Guard, open_to_all: frozenset[str], media: Container[object]
 
     @web.middleware
     async def check(request: web.Request, handler: Handler) -> web.StreamResponse:
-        if request.match_info.handler not in media:
+        if request.match_info.handler in media:
+            guard.check_media(request)
+        else:
             guard.check(request, open_to_all=request.path in open_to_all)
         return await handler(request)
 
@@ -203,6 +226,11 @@ def _over_control_socket(request: web.Request) -> bool:
     transport = request.transport
     connection = None if transport is None else transport.get_extra_info("socket")
     return connection is not None and connection.family == socket.AF_UNIX
+
+
+def _host_of(request: web.Request) -> _Authority | None:
+    """By what name the client knows this server."""
+    return _authority(f"//{request.headers.get('Host', '')}")
 
 
 def _authority(url: str) -> _Authority | None:

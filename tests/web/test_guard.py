@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import pytest
+from aiohttp import web
 
 from tests.helpers.site import TOKEN, RunningSite
 
@@ -158,3 +159,41 @@ def test_tokens_can_be_rolled_without_a_restart(closed, tmp_path):
 
     assert status(closed, Authorization="Bearer new") == 200
     assert status(closed, Authorization=f"Bearer {TOKEN}") == 401
+
+
+class OneFile:
+    """Media that ask nobody."""
+
+    def routes(self):
+        return [web.get("/live/demo.flv", self.answer)]
+
+    async def answer(self, _request):
+        return web.Response(text="pictures")
+
+
+@pytest.mark.parametrize(
+    ("http", "host", "expected"),
+    [
+        ({"media_origins": ["https://a.example"]}, "evil.example:8080", 421),
+        ({"media_origins": ["https://a.example"]}, "", 421),
+        ({"media_origins": ["https://a.example"]}, "localhost:8080", 200),
+        ({"media_origins": []}, "evil.example:8080", 421),
+        ({"media_origins": ["*"]}, "evil.example:8080", 200),
+        ({"media_origins": ["https://a.example"], "token": TOKEN}, "cdn.example", 200),
+    ],
+)
+def test_media_that_not_all_pages_may_show_are_not_given_by_a_foreign_name(tmp_path, http, host, expected):
+    with RunningSite(tmp_path, outputs=[OneFile()], http=http) as site:
+        assert status(site, path="/live/demo.flv", Host=host) == expected
+        assert site.ask("GET", "/live/demo.flv", surface="unix", headers={"Host": host}).status == 200
+
+
+def test_which_pages_may_show_media_can_be_changed_without_a_restart(tmp_path):
+    with RunningSite(tmp_path, outputs=[OneFile()]) as site:
+        assert status(site, path="/live/demo.flv", Host="evil.example") == 200
+        config = site.config.model_copy(
+            update={"http": site.config.http.model_copy(update={"media_origins": ("https://a.example",)})}
+        )
+        site.loop.call_soon_threadsafe(site.site._guard.reload, config)
+
+        assert status(site, path="/live/demo.flv", Host="evil.example") == 421
