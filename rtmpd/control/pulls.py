@@ -23,6 +23,7 @@ from rtmpd.net.pull_sources import PullSource
 from rtmpd.net.pull_urls import SourceUrl
 from rtmpd.net.report import RateReporter
 from rtmpd.net.services import Services
+from rtmpd.workers.packaging_feed import PackagingSink
 
 MAX_ON_DEMAND = 1024
 """Pulls that players have asked for, at once: each name that one of them makes up costs an origin a connection."""
@@ -231,10 +232,16 @@ class Pulls:
         return stream is not None and bool(stream.members)
 
     def _is_read(self, running: _Running) -> bool:
-        """Whether a recording or a push relay reads its stream."""
+        """
+        Whether a recording or a push relay reads its stream.
+
+        Packaging does not count: who watches what is packaged is a member of the stream, and without one it would keep
+        for ever what nobody asks for any more, where `apps.NAME.packaging` is "always".
+        """
         target = running.pull.target
         stream = self._services.registry.find(target.app, target.name)
-        return stream is not None and any(log.cursors for log in stream.logs)
+        cursors = () if stream is None else (cursor for log in stream.logs for cursor in log.cursors)
+        return any(not isinstance(cursor, PackagingSink) for cursor in cursors)
 
     def _end_if_idle(self, running: _Running) -> None:
         """End it, unless somebody else than a player reads its stream: then look again later."""

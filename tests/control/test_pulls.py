@@ -15,6 +15,7 @@ from rtmpd.live.stream import StreamState
 from rtmpd.net import backoff
 from rtmpd.net.client_connection import Parting
 from rtmpd.net.sink import Sink
+from rtmpd.workers.packaging_feed import PackagingSink
 from tests.helpers.live import inter_frame, key_frame, video_header
 from tests.helpers.pulls import PlayedSource
 from tests.helpers.rig import Rig
@@ -156,6 +157,17 @@ async def test_whoever_else_reads_the_stream_keeps_it_open():
         assert not desk.lines("pull idle")
         reader.detach()
         await desk.rig.until(lambda: desk.lines("pull idle"))
+
+
+async def test_packaging_keeps_nothing_open():
+    async with Desk(ON_DEMAND) as desk:
+        player = await desk.playing()
+        stream = desk.rig.services.registry.find("live", "s")
+        PackagingSink(-1, len, None, patience_s=1.0).join(stream.flv_log())
+        player.close()
+
+        await desk.rig.until(lambda: desk.lines("pull idle"))
+        await desk.rig.until(lambda: desk.states == {"live/s": "idle"})
 
 
 async def test_whoever_else_reads_it_keeps_it_over_a_failover_too():
