@@ -19,13 +19,15 @@ from pydantic.fields import FieldInfo
 
 from rtmpd import config_words
 from rtmpd.config import AppConfig, Config, HttpsConfig, PlayersConfig, RtmpsConfig
+from rtmpd.config_types import RESERVED
 from rtmpd.config_words import Unit, dotted, expectation, shown, tables_model, unit_of
 from rtmpd.errors import ConfigError
 
 Location = tuple[int | str, ...]
 
 _NAMES = {
-    "apps": "an application's name is expected: 1 to 256 bytes, no ?, no empty, . or .. segment",
+    "apps": "an application's name is expected: 1 to 256 bytes, no ?, no empty, . or .. segment, and the first of them "
+    f"not {' or '.join(sorted(RESERVED))}, which is something else over HTTP",
     "pulls": "a stream's path is expected: APPLICATION/STREAM, 3 to 256 bytes, no ?, no empty, . or .. segment",
 }
 """What the keys of tables of tables have to be."""

@@ -17,6 +17,9 @@ from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Fie
 from rtmpd.address import Address
 from rtmpd.config_words import Unit
 
+RESERVED = frozenset({"api", "recordings"})
+"""What paths over HTTP begin with below which there is more than single files: no application is called so."""
+
 
 class Section(BaseModel):
     """What every table has in common: no unknown key, no guessed type, no change after loading."""
@@ -39,6 +42,13 @@ def _application_name(name: object) -> str:
     if "?" in name or any(segment in {"", ".", ".."} for segment in name.split("/")):
         raise ValueError("not a path")
     return name
+
+
+def _application(name: object) -> str:
+    """Refuse what would be something else over HTTP, too: nobody could watch its streams there."""
+    if _application_name(name).partition("/")[0] in RESERVED:
+        raise ValueError("reserved")
+    return str(name)
 
 
 def _stream_path(path: object) -> str:
@@ -123,7 +133,7 @@ Keys = Annotated[
     Unit("list of keys", "a key, or a list of keys, each of 1 to 128 visible ASCII characters", secret=True),
 ]
 Template = Annotated[str, AfterValidator(_relative_path), Unit("template", "a relative path without . or ..")]
-ApplicationName = Annotated[str, BeforeValidator(_application_name)]
+ApplicationName = Annotated[str, BeforeValidator(_application)]
 StreamPath = Annotated[str, BeforeValidator(_stream_path)]
 
 HttpUrl = Annotated[str, _url_of("http", "https"), Unit("URL", "a URL that begins with http:// or https://")]

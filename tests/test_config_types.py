@@ -15,6 +15,18 @@ def test_a_name_that_no_client_can_ask_for_is_no_application(name):
     assert "an application's name is expected" in fault
 
 
+@pytest.mark.parametrize("name", ["recordings", "recordings/live", "api", "api/v1/streams"])
+def test_a_name_that_is_something_else_over_http_is_no_application(name):
+    (fault,) = faults(f'[apps."{name}"]')
+
+    assert fault.endswith("and the first of them not api or recordings, which is something else over HTTP")
+    assert faults(f'[apps.live]\n[rooms]\napp = "{name}"')
+
+
+def test_such_a_name_is_one_only_where_a_path_begins():
+    assert set(validate({"apps": {"live/api": {}, "recordings2": {}}}).apps) == {"live/api", "recordings2"}
+
+
 @pytest.mark.parametrize(
     ("formats", "read"),
     [('"mp4"', ("mp4",)), ('["hls", "flv", "hls"]', ("hls", "flv")), ('["m4a", "mp3", "mp4"]', ("m4a", "mp3", "mp4"))],

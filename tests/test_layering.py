@@ -79,7 +79,7 @@ LEAVES = {
     "rtmpd.config_limits": {"config_types", "config_words"},
     "rtmpd.config_listening": {"address", "config_types"},
     "rtmpd.config": {"address", "config_limits", "config_listening", "config_types", "config_words"},
-    "rtmpd.config_file": {"errors", "config", "config_words"},
+    "rtmpd.config_file": {"errors", "config", "config_types", "config_words"},
     "rtmpd.ctl": {"ctl_client", "ctl_command"},
     "rtmpd.ctl_client": set(),
     "rtmpd.ctl_command": {"config_file", "ctl_client", "ctl_tables", "errors", "logs", "web.control_socket"},
