@@ -1,4 +1,4 @@
-"""Which addresses may publish or play."""
+"""What addresses say of a peer: whether it may publish or play, and whether it is on this machine."""
 
 from __future__ import annotations
 
@@ -34,6 +34,19 @@ def is_admitted(address: str, allow: Sequence[Network], deny: Sequence[Network])
     if any(peer in _plain_network(each) for each in deny):
         return False
     return not allow or any(peer in _plain_network(each) for each in allow)
+
+
+def is_this_machine(address: str) -> bool:
+    """
+    Say whether a peer is a program of this machine, which may be a proxy for others.
+
+    Args:
+        address: as its socket reports it; empty for the control socket.
+    """
+    try:
+        return not address or _plain(ipaddress.ip_address(address)).is_loopback
+    except ValueError:
+        return False
 
 
 def _plain(address: IPv4Address | IPv6Address) -> IPv4Address | IPv6Address:

@@ -12,6 +12,7 @@ import asyncio
 import errno
 import os
 import re
+from collections import Counter
 from collections.abc import Awaitable, Callable
 from concurrent.futures import ThreadPoolExecutor
 from http import HTTPStatus
@@ -22,6 +23,7 @@ from urllib.parse import quote, unquote
 from aiohttp import web
 
 from rtmpd.config import Config
+from rtmpd.control.addresses import is_this_machine
 from rtmpd.control.recorded import RecordedFile, RecordedFiles
 from rtmpd.errors import NotPossible
 from rtmpd.web.admissions import Admissions
@@ -33,6 +35,12 @@ from rtmpd.web.problems import Refusal
 PREFIX = "/recordings/"
 MOST_READERS = 256
 """Transfers at once; each may hold a piece and what the socket's buffers do not take."""
+MOST_READERS_PER_ADDRESS = 64
+"""
+Of those, from one address that is not this machine's: who takes 64 KB a minute on each of his connections keeps them all
+for ever, and nobody else gets a recording. A quarter, as many may share an address; and none for this machine's, as one
+proxy on it may be everybody.
+"""
 STALL_S = 60.0
 """A reader that takes nothing for so long is disconnected; browsers that pause come again with a range."""
 _PIECE_BYTES = 64 * 1024
@@ -67,7 +75,8 @@ class Recordings:
         self._directory = directory
         self._admissions = Admissions(media)
         self._threads = ThreadPoolExecutor(_THREADS, "recordings")
-        self._readers = 0
+        self._readers: Counter[str] = Counter()
+        """Transfers, by address."""
 
     def routes(self) -> list[web.RouteDef]:
         """What it answers."""
@@ -85,14 +94,9 @@ class Recordings:
     async def _answer(self, request: web.Request) -> web.StreamResponse:
         file = await self._find(request)
         await self._admissions.require(request, file.stream, file.file_id)
-        if self._readers >= MOST_READERS:
-            raise self._refusal(
-                request,
-                HTTPStatus.SERVICE_UNAVAILABLE,
-                f"{MOST_READERS} recordings are being read already",
-                {"Retry-After": str(_RETRY_S)},
-            )
-        self._readers += 1
+        address = request.remote or ""
+        self._check_room(request, address)
+        self._readers[address] += 1
         try:
             source = await self._open(request, file)
             try:
@@ -100,7 +104,18 @@ class Recordings:
             finally:
                 self._let_go(source)
         finally:
-            self._readers -= 1
+            self._readers[address] -= 1
+            if not self._readers[address]:
+                del self._readers[address]
+
+    def _check_room(self, request: web.Request, address: str) -> None:
+        if self._readers.total() >= MOST_READERS:
+            reason = f"{MOST_READERS} recordings are being read already"
+        elif self._readers[address] >= MOST_READERS_PER_ADDRESS and not is_this_machine(address):
+            reason = f"{MOST_READERS_PER_ADDRESS} recordings are being read from {address} already"
+        else:
+            return
+        raise self._refusal(request, HTTPStatus.SERVICE_UNAVAILABLE, reason, {"Retry-After": str(_RETRY_S)})
 
     async def _find(self, request: web.Request) -> RecordedFile:
         try:

@@ -6,7 +6,7 @@ from ipaddress import ip_network
 
 import pytest
 
-from rtmpd.control.addresses import is_admitted
+from rtmpd.control.addresses import is_admitted, is_this_machine
 
 
 def networks(*texts):
@@ -45,3 +45,20 @@ def networks(*texts):
 )
 def test_denied_goes_before_allowed_and_a_list_of_allowed_excludes_the_rest(address, allow, deny, expected):
     assert is_admitted(address, networks(*allow), networks(*deny)) is expected
+
+
+@pytest.mark.parametrize(
+    ("address", "expected"),
+    [
+        ("127.0.0.1", True),
+        ("127.9.9.9", True),
+        ("::1", True),
+        ("::ffff:127.0.0.1", True),
+        ("", True),
+        ("192.0.2.1", False),
+        ("fe80::1%eth0", False),
+        ("zork", False),
+    ],
+)
+def test_this_machine_is_known_by_its_addresses(address, expected):
+    assert is_this_machine(address) is expected

@@ -70,6 +70,10 @@ class Shelf:
         if not is_open:
             await self.index.closed(file_id, contents_of(file))
 
+    @property
+    def readers(self):
+        return self.recordings._readers.total()
+
     async def ask(self, path=PATH, method="GET", **headers):
         sent = {name.replace("_", "-"): value for name, value in headers.items()}
         async with self.client.request(method, f"/recordings/{path}", headers=sent) as response:
@@ -169,7 +173,7 @@ async def test_a_file_that_the_index_does_not_know_is_not_there(shelf):
     assert (await shelf.ask())[0] == 404
     (shelf.directory / PATH).symlink_to("/etc/passwd")
     assert (await shelf.ask())[0] == 404
-    assert shelf.recordings._readers == 0
+    assert shelf.readers == 0
 
 
 async def test_a_disk_that_fails_is_not_a_file_that_is_missing(shelf, monkeypatch):
@@ -268,8 +272,8 @@ async def test_a_reader_that_takes_nothing_is_let_go_with_all_that_it_holds(shel
     await shelf.add("f", data=bytes(64 << 20))
     before = open_descriptors()
     _, writer = await read_nothing(shelf)
-    await until(lambda: shelf.recordings._readers == 1)
-    await until(lambda: shelf.recordings._readers == 0)
+    await until(lambda: shelf.readers == 1)
+    await until(lambda: shelf.readers == 0)
     writer.close()
     await until(lambda: open_descriptors() == before)
 
@@ -279,14 +283,32 @@ async def test_slow_readers_are_in_nobodys_way_and_their_number_is_bounded(shelf
     await shelf.add("f", data=bytes(64 << 20))
     await shelf.add("small", "live/small.flv", b"small")
     slow = [await read_nothing(shelf) for _ in range(19)]
-    await until(lambda: shelf.recordings._readers == 19)
+    await until(lambda: shelf.readers == 19)
     assert (await shelf.ask("live/small.flv"))[2] == b"small"
 
     slow.append(await read_nothing(shelf))
-    await until(lambda: shelf.recordings._readers == 20)
+    await until(lambda: shelf.readers == 20)
     status, headers, body = await shelf.ask("live/small.flv")
     assert (status, headers["Retry-After"], b"20 recordings are being read already" in body) == (503, "5", True)
     for _, writer in slow:
         writer.transport.abort()
-    await until(lambda: shelf.recordings._readers == 0)
+    await until(lambda: shelf.readers == 0)
     assert (await shelf.ask("live/small.flv"))[0] == 200
+
+
+async def test_one_address_does_not_have_all_readers_but_this_machine_may(shelf, monkeypatch):
+    monkeypatch.setattr(recordings, "MOST_READERS_PER_ADDRESS", 3)
+    await shelf.add("f", data=bytes(64 << 20))
+    slow = [await read_nothing(shelf) for _ in range(4)]
+    await until(lambda: shelf.readers == 4)
+    monkeypatch.setattr(recordings, "is_this_machine", lambda _: False)
+
+    status, headers, body = await shelf.ask()
+    assert (status, headers["Retry-After"], b"3 recordings are being read from 127.0.0.1" in body) == (503, "5", True)
+    for _, writer in slow[:2]:
+        writer.transport.abort()
+    await until(lambda: shelf.readers == 2)
+    assert (await shelf.ask(Range="bytes=0-9"))[0] == 206
+    for _, writer in slow[2:]:
+        writer.transport.abort()
+    await until(lambda: not shelf.recordings._readers)
