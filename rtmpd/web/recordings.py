@@ -13,8 +13,9 @@ import errno
 import os
 import re
 from collections import Counter
-from collections.abc import Awaitable, Callable
+from collections.abc import AsyncGenerator, Awaitable, Callable
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import aclosing
 from http import HTTPStatus
 from pathlib import Path, PurePosixPath
 from typing import TypeVar
@@ -46,8 +47,8 @@ STALL_S = 60.0
 _PIECE_BYTES = 64 * 1024
 _THREADS = 4
 _CACHED_S = 3600
-_PLAYLIST_BYTES = 16 * 1024 * 1024
-"""Some days of segments; longer ones are sent as they are."""
+_PLAYLIST_PIECE_BYTES = 8 * 1024
+"""The same of a playlist, as a query of 8 KB may be added to each of its lines."""
 _RETRY_S = 5
 _URI = re.compile(rb'URI="([^"]*)"')
 _PLAIN_NAME = re.compile(r"[^A-Za-z0-9 ._-]")
@@ -155,10 +156,12 @@ class Recordings:
 
     async def _send(self, request: web.Request, file: RecordedFile, source: OpenFile) -> web.StreamResponse:
         query = _query_of(request)
-        if file.is_playlist and query and source.status.st_size <= _PLAYLIST_BYTES:
-            text = await self._read(source.descriptor, source.status.st_size, 0)
-            headers = {**self._headers(request, file), "Cache-Control": "no-store"}
-            return web.Response(body=with_query(text, query), headers=headers)
+        if file.is_playlist and query:
+            response = web.StreamResponse(headers={**self._headers(request, file), "Cache-Control": "no-store"})
+            if request.method != "HEAD":
+                await response.prepare(request)
+                await self._pour(request, response, self._with_query(source, query))
+            return response
         version = _version_of(file, source.status)
         verdict = judge(request.headers, version)
         if verdict.status >= HTTPStatus.BAD_REQUEST:
@@ -168,26 +171,50 @@ class Recordings:
         if verdict.status is HTTPStatus.NOT_MODIFIED or request.method == "HEAD":
             return response
         await response.prepare(request)
-        await self._pour(request, response, source.descriptor, verdict)
+        end = verdict.start + verdict.size_bytes
+        await self._pour(request, response, self._pieces(source.descriptor, verdict.start, end, _PIECE_BYTES))
         return response
 
     async def _pour(
-        self, request: web.Request, response: web.StreamResponse, descriptor: int, verdict: Verdict
+        self, request: web.Request, response: web.StreamResponse, pieces: AsyncGenerator[bytes, None]
     ) -> None:
-        position, end = verdict.start, verdict.start + verdict.size_bytes
         try:
-            while position < end:
-                piece = await self._read(descriptor, min(_PIECE_BYTES, end - position), position)
-                if not piece:  # it was cut, as a repair does; less than what was promised has to be seen to be less
-                    response.force_close()
-                    return
-                position += len(piece)
-                async with asyncio.timeout(STALL_S):
-                    await response.write(piece)
+            async with aclosing(pieces):
+                async for piece in pieces:
+                    async with asyncio.timeout(STALL_S):
+                        await response.write(piece)
+        except EOFError:
+            response.force_close()
         except (OSError, TimeoutError):
             response.force_close()
             if request.transport is not None:
                 request.transport.abort()
+
+    async def _pieces(self, descriptor: int, start: int, end: int, size: int) -> AsyncGenerator[bytes, None]:
+        """
+        Read a file.
+
+        Raises:
+            EOFError: it was cut, as a repair does; less than what was promised has to be seen to be less.
+        """
+        position = start
+        while position < end:
+            piece = await self._read(descriptor, min(size, end - position), position)
+            if not piece:
+                raise EOFError
+            position += len(piece)
+            yield piece
+
+    async def _with_query(self, source: OpenFile, query: str) -> AsyncGenerator[bytes, None]:
+        """Read a playlist and add to its lines, of which it may have a hundred thousand, a few at a time."""
+        rest = b""
+        async with aclosing(self._pieces(source.descriptor, 0, source.status.st_size, _PLAYLIST_PIECE_BYTES)) as pieces:
+            async for piece in pieces:
+                whole, newline, rest = (rest + piece).rpartition(b"\n")
+                if newline:
+                    yield with_query(whole + newline, query)
+        if rest:
+            yield with_query(rest, query)
 
     def _read(self, descriptor: int, size: int, position: int) -> Awaitable[bytes]:
         # A copy of the descriptor: who is cancelled closes its own while the thread may still be about to read.

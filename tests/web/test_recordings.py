@@ -56,7 +56,8 @@ class Shelf:
         self.connections = 0
         tracing = TraceConfig()
         tracing.on_connection_create_end.append(self._count)
-        self.client = TestClient(TestServer(application), trace_configs=[tracing])
+        self.server = TestServer(application)
+        self.client = TestClient(self.server, trace_configs=[tracing])
 
     async def _count(self, *_):
         self.connections += 1
@@ -222,6 +223,24 @@ async def test_a_playlist_takes_its_query_to_what_it_names(shelf):
     status, headers, body = await shelf.ask("live/list.m3u8")
     assert (body, headers["Cache-Control"]) == (PLAYLIST, "no-cache")
     assert headers["Content-Type"] == "application/vnd.apple.mpegurl"
+
+
+async def test_a_long_playlist_with_a_long_query_is_made_as_it_is_read(shelf, monkeypatch):
+    """It would have 160 MB, as often as somebody asks for it."""
+    lines = b"".join(b"#EXTINF:2.000,\nlist/%05d.m4s\n" % number for number in range(43_200))
+    await shelf.add("h", "live/list.m3u8", b"#EXTM3U\n" + lines, file_format="hls")
+    query = "key=" + 4000 * "k"
+    async with shelf.client.get(f"/recordings/live/list.m3u8?{query}") as response:
+        first = await response.content.readexactly(200_000)
+        assert with_query(b"#EXTM3U\n" + lines[:10_000], query).startswith(first)
+        await until(lambda: shelf.readers == 1)
+        (connection,) = shelf.server.runner.server.connections
+        assert connection.transport.get_write_buffer_size() < 4_000_000
+    await until(lambda: not shelf.readers)
+
+    assert (await shelf.ask("live/list.m3u8?key=k"))[2] == with_query(b"#EXTM3U\n" + lines, "key=k")
+    status, _, body = await shelf.ask("live/list.m3u8?key=k", method="HEAD")
+    assert (status, body) == (200, b"")
 
 
 async def test_a_download_is_named(shelf):
