@@ -66,7 +66,8 @@ class _Subject(NamedTuple):
     """For the log."""
     file_format: str
     path: Path | None = None
-    data: bytes = b""
+    film: Callable[[], bytes | None] | None = None
+    """Makes the film of a stream when it has its turn: those that wait hold no pictures. None: of a recording."""
 
 
 class Thumbnails:
@@ -122,10 +123,9 @@ class Thumbnails:
         kept = self._find(key)
         if kept is not None and (kept.key_frame is key_frame or kept.until_s > self._clock()):
             return kept.picture
-        data = None if key_frame is None else film_of(stream, key_frame)
-        if data is None:
+        if key_frame is None:
             return None
-        subject = _Subject(key, stream.path, "flv", data=data)
+        subject = _Subject(key, stream.path, "flv", film=lambda: newest_film(stream))
         return await self._make_once(subject, lambda picture: _Kept(picture, self._clock() + STREAM_KEPT_S, key_frame))
 
     async def of_recording(self, path: str, file_format: str, file_id: str) -> bytes | None:
@@ -188,6 +188,9 @@ class Thumbnails:
             promised.set_result(picture)
 
     async def _in_a_process(self, subject: _Subject) -> bytes | None:
+        film = None if subject.film is None else subject.film()
+        if film is None and subject.film is not None:
+            return None
         workshop = self._idle.pop()  # the one that was used last: others may rest
         loop = asyncio.get_running_loop()
         if self._resting is not None:
@@ -195,7 +198,8 @@ class Thumbnails:
         killing = loop.call_later(JOB_S if workshop.is_running else START_S, workshop.kill)
         target = os.memfd_create("picture")
         try:
-            source = _in_memory(subject.data)
+            source = _in_memory(film)
+            film = None  # it may have megabytes, and the process its time
             done = await workshop.run(PICTURE, subject.file_format, subject.path or "", (os.dup(target), *source))
             return self._taken(subject, done, target)
         except OSError as error:
@@ -239,17 +243,20 @@ class Thumbnails:
             self._kept_bytes -= _size_of(kept)
 
 
-def film_of(stream: Stream, key_frame: KeyFrame) -> bytes | None:
+def newest_film(stream: Stream) -> bytes | None:
     """
-    Make a film of one picture.
+    Make a film of the newest picture that stands for itself.
 
     Args:
-        stream: its log has the key frame.
-        key_frame: where a player may start.
+        stream: in any state; it may have changed since it was asked for.
 
     Returns:
-        FLV: the headers of pictures that are in force there, and the key frame; None where it is sound.
+        FLV: the headers of pictures that are in force there, and the key frame; None where that is sound, and of a stream
+        that may not be watched.
     """
+    key_frame = stream.log.newest_key_frame
+    if key_frame is None or not stream.is_watchable:
+        return None
     for entry, body in stream.log.messages(key_frame.position):
         if entry.position != key_frame.position or entry.type_id != VIDEO:
             return None
@@ -262,7 +269,7 @@ def _workshop() -> Workshop:
     return Workshop(("--address-space-bytes", str(ADDRESS_SPACE_BYTES)))
 
 
-def _in_memory(data: bytes) -> tuple[int, ...]:
+def _in_memory(data: bytes | None) -> tuple[int, ...]:
     """Put what a process is to read where it can: no descriptor where there is nothing."""
     if not data:
         return ()

@@ -9,11 +9,13 @@ from pathlib import Path
 import pytest
 
 from rtmpd.errors import NotPossible
+from rtmpd.live.log import Retention
+from rtmpd.live.stream import Stream
 from rtmpd.net.tasks import Tasks
 from rtmpd.wire.flv import TagReader
 from rtmpd.wire.messages import AUDIO, Message
 from rtmpd.workers import child, protocol, thumbnails
-from rtmpd.workers.thumbnails import NOTHING_KEPT_S, STREAM_KEPT_S, Thumbnails, film_of
+from rtmpd.workers.thumbnails import NOTHING_KEPT_S, STREAM_KEPT_S, Thumbnails, newest_film
 from tests.helpers.footage import footage, tags_of
 from tests.helpers.live import (
     AVC_HEADER,
@@ -322,7 +324,26 @@ def test_a_film_is_made_of_a_key_frame_that_is_still_there():
     publication = publish(stream)
     for tag in tags_of(footage(seconds=1)):
         publication.append(Message(tag.type_id, tag.timestamp_ms, 1, tag.body), 1.0)
-    newest = stream.log.newest_key_frame
-    assert film_of(stream, newest).startswith(b"FLV")
+    assert newest_film(stream).startswith(b"FLV")
     stream.log.trim(1000.0)
-    assert film_of(stream, newest) is None
+    assert newest_film(stream) is None
+
+
+async def test_a_picture_that_waits_for_its_turn_is_taken_when_that_comes_and_none_of_what_is_private_by_then(room):
+    room.gate.clear()
+    others = [asyncio.ensure_future(room.recording(number)) for number in range(thumbnails.AT_ONCE)]
+    await until(lambda: len(room.jobs) == thumbnails.AT_ONCE)
+    stream, hidden = new_stream(), Stream("live", "hidden", Retention())
+    publications = [publish(stream), publish(hidden)]
+    for publication in publications:
+        for message in (video_header(), key_frame(0)):
+            publication.append(message, 1.0)
+    asking = [asyncio.ensure_future(room.thumbnails.of_stream(each)) for each in (stream, hidden)]
+    await asyncio.sleep(0)
+    publications[0].append(key_frame(40, mark=7), 1.0)
+    hidden.hide("its push has ended")
+    room.gate.set()
+
+    assert await asyncio.gather(*others, *asking) == [*[JPEG] * thumbnails.AT_ONCE, JPEG, None]
+    ((*_, film),) = room.jobs[thumbnails.AT_ONCE :]
+    assert [tag.body for tag in TagReader().feed(film)] == [AVC_HEADER, key_frame(0, mark=7).body]
