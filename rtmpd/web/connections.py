@@ -22,6 +22,12 @@ from rtmpd.web.problems import Refusal
 
 FIRST_REQUEST_S = 10.0
 """From a connection to the end of its first request's headers. Between requests, the keep-alive is the limit."""
+HEAD_BYTES = 64 * 1024
+"""All headers of a request together; aiohttp limits each of them alone. Who sends more has nothing to ask."""
+CONNECTION_BYTES = 512 * 1024
+"""Memory of a connection beside the body of a request, at most: its head, twice, and what is read and written at once."""
+_MOST_HEADERS = 64
+"""The same while an answer is under way, when what comes may be a body as well."""
 _KEEPALIVE_S = 75.0
 _LINGER_S = 2.0
 """A client may finish sending a body that is refused, so that it reads why."""
@@ -41,7 +47,7 @@ class Watcher(typing.Protocol):
 class Protocol(RequestHandler):
     """A connection; what is no HTTP is answered with a problem document, too."""
 
-    __slots__ = ("_census", "_deadline", "_watcher")
+    __slots__ = ("_census", "_deadline", "_head_bytes", "_watcher")
 
     def __init__(self, server: web.Server, census: Connections | None = None) -> None:
         """
@@ -58,9 +64,12 @@ class Protocol(RequestHandler):
             logger=_logger(),
             keepalive_timeout=_KEEPALIVE_S,
             lingering_time=_LINGER_S,
+            max_headers=_MOST_HEADERS,
             auto_decompress=False,  # a body of a few KB could become gigabytes
         )
         self._deadline: asyncio.TimerHandle | None = None
+        self._head_bytes = 0
+        """Of a request that has not come whole."""
         self._census = census
         self._watcher: Watcher | None = None
 
@@ -69,6 +78,16 @@ class Protocol(RequestHandler):
         super().connection_made(transport)
         if self._census is not None:
             self._deadline = asyncio.get_running_loop().call_later(FIRST_REQUEST_S, self.force_close)
+
+    def data_received(self, data: bytes) -> None:
+        """Read on; end a connection whose head would fill the memory."""
+        super().data_received(data)
+        if self._waiter is None or self._waiter.done():  # a request has come, or one is being answered
+            self._head_bytes = 0
+            return
+        self._head_bytes += len(data)
+        if self._head_bytes > HEAD_BYTES:
+            self.abort()
 
     def watch(self, watcher: Watcher) -> None:
         """

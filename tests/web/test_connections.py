@@ -46,6 +46,51 @@ def test_who_asks_for_nothing_is_disconnected(site, monkeypatch, sent):
         assert client.recv(1) == b""
 
 
+def head_of(count, size=8000):
+    lines = b"".join(b"X-%d: %s\r\n" % (number, b"x" * size) for number in range(count))
+    return b"GET /healthz HTTP/1.1\r\nHost: localhost\r\n" + lines
+
+
+@pytest.mark.parametrize("before", [b"", b"GET /healthz HTTP/1.1\r\nHost: localhost\r\n\r\n"])
+def test_a_head_without_end_is_not_kept(site, before):
+    with connect(site) as client:
+        client.sendall(before)
+        if before:
+            assert client.recv(10_000).startswith(b"HTTP/1.1 200")
+        with contextlib.suppress(ConnectionError):
+            client.sendall(head_of(10))
+            assert client.recv(1) == b""
+    wait_until(lambda: not site.site._runner.server.connections, "it to be gone")
+
+
+def test_a_head_that_is_large_and_comes_in_pieces_is_read_again_and_again(site):
+    with connect(site) as client:
+        client.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        for _ in range(3):
+            head = head_of(7) + b"\r\n"
+            for start in range(0, len(head), 5000):
+                client.sendall(head[start : start + 5000])
+            assert client.recv(10_000).startswith(b"HTTP/1.1 200")
+
+
+def test_too_many_headers_are_refused(site):
+    with connect(site) as client:
+        client.sendall(head_of(100, 8) + b"\r\n")
+        assert client.recv(10_000).partition(b" ")[2].startswith(b"400")
+
+
+def test_a_body_is_no_head(site):
+    """It is as long as a body may be, and comes in pieces behind its head."""
+    with connect(site) as client:
+        head = b"POST /api/v1/pushes HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\n"
+        client.sendall(head + b"Content-Length: 65536\r\n\r\n")
+        for _ in range(16):
+            client.sendall(b" " * 4096)
+        assert client.recv(10_000).startswith(b"HTTP/1.1 400")
+        client.sendall(b"GET /healthz HTTP/1.1\r\nHost: localhost\r\n\r\n")
+        assert client.recv(10_000).startswith(b"HTTP/1.1 200")
+
+
 def test_who_has_asked_may_stay(site, monkeypatch):
     monkeypatch.setattr(connections, "FIRST_REQUEST_S", 1.0)
     followed = site.connection()
