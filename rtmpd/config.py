@@ -167,7 +167,8 @@ class PackagingConfig(Section):
     """
     Live fragmented MP4: what browsers are shown, as HLS (low-latency, too) and as MP4 over HTTP.
 
-    Made once for each stream, by a process of its own, while somebody watches it or apps.NAME.packaging asks for it.
+    Made once for each stream, by a process of its own, while somebody watches it or apps.NAME.packaging asks for it. What
+    a packaged stream may take of the server's memory, beside log.gop_bytes, is in the log's first line: "serving".
     """
 
     segment_s: Seconds = Field(

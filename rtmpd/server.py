@@ -57,8 +57,10 @@ from rtmpd.session.limits import Limits
 from rtmpd.start import lock, raise_descriptor_limit
 from rtmpd.store.database import Database
 from rtmpd.store.recordings import RecordingIndex
+from rtmpd.web.connections import CONNECTION_BYTES
 from rtmpd.web.site import version
 from rtmpd.web.web_office import Shown, WebOffice
+from rtmpd.workers import packaging, thumbnails
 from rtmpd.workers.packaging import Packagings
 from rtmpd.workers.recording_office import RecordingOffice
 
@@ -392,7 +394,11 @@ class Server:
             data=str(self._config.data.directory.absolute()),
             connections=_room(descriptors),
             bytes_per_stream=2 * (kept + limits.message_bytes),
+            bytes_per_packaged_stream=packaging.most_bytes(self._config),
             bytes_per_publisher=limits.incomplete_bytes + limits.output_bytes,
+            http_connections=self._config.http.connections,
+            bytes_per_http_connection=CONNECTION_BYTES + self._config.http.body_bytes,
+            bytes_of_pictures=thumbnails.most_bytes(limits.message_bytes),
         )
 
     async def _tick(self, services: Services, meter: Meter, drainer: Drainer) -> None:

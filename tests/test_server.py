@@ -73,12 +73,19 @@ async def until_logged(lines, event):
 
 
 async def test_server_says_where_it_serves_and_how_much_it_may_use(tmp_path, lines):
-    async with Running(config(tmp_path)):
+    some = config(tmp_path, packaging={"window_bytes": 1000}, http={"listen": "127.0.0.1:0", "connections": 7})
+    async with Running(some):
         line = await serving(lines)
 
     assert line["rtmp"].startswith("127.0.0.1:")
     assert line["connections"] > 0
-    assert line["bytes_per_stream"] > 0
+    limits = some.limits
+    assert line["bytes_per_stream"] == 2 * (some.log.gop_bytes + limits.message_bytes)
+    assert line["bytes_per_packaged_stream"] > 1000 + some.log.gop_bytes
+    assert line["bytes_per_publisher"] == limits.incomplete_bytes + limits.output_bytes
+    assert line["http_connections"] == 7
+    assert line["bytes_per_http_connection"] > some.http.body_bytes
+    assert line["bytes_of_pictures"] > 0
     assert lines[-1]["event"] == "stopped"
 
 

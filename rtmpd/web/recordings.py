@@ -47,8 +47,8 @@ STALL_S = 60.0
 _PIECE_BYTES = 64 * 1024
 _THREADS = 4
 _CACHED_S = 3600
-_PLAYLIST_PIECE_BYTES = 8 * 1024
-"""The same of a playlist, as a query of 8 KB may be added to each of its lines."""
+_PLAYLIST_PIECE_BYTES = 2 * 1024
+"""The same of a playlist: fifty lines, to each of which a query of 8 KB may be added."""
 _RETRY_S = 5
 _URI = re.compile(rb'URI="([^"]*)"')
 _PLAIN_NAME = re.compile(r"[^A-Za-z0-9 ._-]")

@@ -20,8 +20,10 @@ from rtmpd.workers.packager import PACKAGER_MODULE, Packager
 from rtmpd.workers.protocol import Health
 from rtmpd.workers.stream_packaging import Packaging, Shared
 
-__all__ = ["Packaging", "Packagings"]
+__all__ = ["PART_BYTES", "Packaging", "Packagings", "first_discontinuity", "most_bytes"]
 
+PART_BYTES = 8 * 1024 * 1024
+"""What a part collects before it ends, whatever the timestamps say; the message that ends it comes on top."""
 _DISCONTINUITIES_SINCE = 1_767_225_600
 """Unix time of 2026-01-01: the hours since then are where discontinuities are counted from."""
 
@@ -37,6 +39,20 @@ def first_discontinuity(now: float) -> int:
         0 or more.
     """
     return max(0, int(now - _DISCONTINUITIES_SINCE) // 3600)
+
+
+def most_bytes(config: Config) -> int:
+    """
+    Sum up what this process keeps of one packaged stream, beside the stream's own logs.
+
+    Args:
+        config: of the server.
+
+    Returns:
+        Bytes at most: the window, a log of parts, and the largest part on its way from the packager and into each.
+    """
+    part_bytes = PART_BYTES + config.limits.message_bytes
+    return config.packaging.window_bytes + config.log.gop_bytes + 3 * part_bytes
 
 
 class Packagings:

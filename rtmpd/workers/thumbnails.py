@@ -51,6 +51,19 @@ _ENTRY_BYTES = 256
 _WITHOUT_PICTURES = frozenset({"m4a", "mp3"})
 
 
+def most_bytes(message_bytes: int) -> int:
+    """
+    Sum up what all pictures of a server may take of its memory.
+
+    Args:
+        message_bytes: of one audio or video message, at most.
+
+    Returns:
+        Bytes: what is kept, and the films and pictures that are being made.
+    """
+    return KEPT_BYTES + AT_ONCE * (2 * message_bytes + 2 * MOST_BYTES)
+
+
 class _Kept(NamedTuple):
     picture: bytes | None
     until_s: float

@@ -17,6 +17,7 @@ from rtmpd.net.policy import PlayGrant
 from rtmpd.store.database import Database
 from rtmpd.store.recordings import RecordingIndex
 from rtmpd.web import recordings
+from rtmpd.web.connections import CONNECTION_BYTES
 from rtmpd.web.guard import Guard
 from rtmpd.web.media import Media
 from rtmpd.web.problems import answering
@@ -235,7 +236,7 @@ async def test_a_long_playlist_with_a_long_query_is_made_as_it_is_read(shelf, mo
         assert with_query(b"#EXTM3U\n" + lines[:10_000], query).startswith(first)
         await until(lambda: shelf.readers == 1)
         (connection,) = shelf.server.runner.server.connections
-        assert connection.transport.get_write_buffer_size() < 4_000_000
+        assert connection.transport.get_write_buffer_size() < CONNECTION_BYTES
     await until(lambda: not shelf.readers)
 
     assert (await shelf.ask("live/list.m3u8?key=k"))[2] == with_query(b"#EXTM3U\n" + lines, "key=k")

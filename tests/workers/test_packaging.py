@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import pytest
 
+from muxers import live_run
 from rtmpd.config_file import validate
 from rtmpd.live.registry import Registry
 from rtmpd.workers import packaging as packaging_module
-from rtmpd.workers.packaging import first_discontinuity
+from rtmpd.workers.packaging import PART_BYTES, first_discontinuity, most_bytes
 from rtmpd.workers.protocol import Health
 from tests.helpers.packagings import UNIX_S, Rig, Viewer
 from tests.helpers.played_packager import PlayedPackager
@@ -187,3 +188,10 @@ async def test_the_packagers_figures_are_those_of_the_server(new_rig):
     rig.packager.deaths = 3
 
     assert (rig.packagings.health, rig.packagings.pid, rig.packagings.deaths) == (Health(1 << 20, 5), 77, 3)
+
+
+def test_what_a_stream_may_take_is_the_sum_of_its_parts():
+    config = validate({"packaging": {"window_bytes": 1000}, "log": {"gop_bytes": 100}, "limits": {"message_bytes": 10}})
+
+    assert most_bytes(config) == 1100 + 3 * (PART_BYTES + 10)
+    assert live_run.MOST_BYTES == PART_BYTES

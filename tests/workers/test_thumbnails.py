@@ -347,3 +347,8 @@ async def test_a_picture_that_waits_for_its_turn_is_taken_when_that_comes_and_no
     assert await asyncio.gather(*others, *asking) == [*[JPEG] * thumbnails.AT_ONCE, JPEG, None]
     ((*_, film),) = room.jobs[thumbnails.AT_ONCE :]
     assert [tag.body for tag in TagReader().feed(film)] == [AVC_HEADER, key_frame(0, mark=7).body]
+
+
+def test_what_pictures_may_take_is_the_sum_of_what_is_kept_and_made():
+    assert thumbnails.most_bytes(0) == thumbnails.KEPT_BYTES + 2 * thumbnails.AT_ONCE * thumbnails.MOST_BYTES
+    assert thumbnails.most_bytes(10) - thumbnails.most_bytes(0) == 2 * thumbnails.AT_ONCE * 10
