@@ -87,7 +87,9 @@ class Rig:
     async def __aenter__(self):
         return self
 
-    async def __aexit__(self, *_):
+    async def __aexit__(self, _kind, error, _traceback):
+        if error is not None:
+            error.add_note(f"log: {self.lines}, failures: {self.failures}")
         for client in self.clients:
             client.close()
         for connection in list(self.services.connections):
