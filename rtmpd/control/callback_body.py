@@ -1,8 +1,9 @@
 """
 What is sent to receivers: the body of a callback at one attempt, its signatures and its headers.
 
-Only `t` and `sign` differ between two attempts. A receiver that was written for the hosted service checks `sign`, which
-covers nothing but the time; the signature in the header covers every byte of the body.
+Only `t` and `sign` differ between two attempts, and `app` and `video_url` after a restart under other addresses, as those
+of before lead nowhere. A receiver that was written for the hosted service checks `sign`, which covers nothing but the time;
+the signature in the header covers every byte of the body.
 """
 
 from __future__ import annotations

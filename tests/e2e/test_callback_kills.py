@@ -7,6 +7,7 @@ import random
 import signal
 import sqlite3
 import threading
+import traceback
 from collections import Counter
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, suppress
@@ -27,6 +28,8 @@ from tests.helpers.server import Server, is_alive
 pytestmark = pytest.mark.e2e
 
 APPS = """
+[urls]
+http = "https://example.org"  # else each start has another port, and so what is not delivered yet another video_url
 [apps.brief]
 record = "auto"
 record_formats = ["flv", "mp4"]
@@ -210,8 +213,12 @@ def test_every_fact_is_told_in_order_however_often_the_server_is_killed(tmp_path
         works = [
             pool.submit(run, tmp_path / str(number), tags, seed + number, kills) for number, kills in enumerate(runs)
         ]
-        failures = {seed + number: str(work.exception()) for number, work in enumerate(works) if work.exception()}
-    assert not failures, failures
+        failures = [
+            f"seed {seed + number}\n{''.join(traceback.format_exception(work.exception()))}"
+            for number, work in enumerate(works)
+            if work.exception()
+        ]
+    assert not failures, "\n".join(failures)
     seen = sum((work.result() for work in works), Counter())
     record_property("seen", dict(seen))
     assert seen["events"] > seen["publications"] * 2
