@@ -34,7 +34,8 @@ hls_segment_type = "ts"
 resume_s = 0
 """
 LOST_MS = 1_000
-AT_ONCE = 4
+AT_ONCE = 2
+"""Servers that record in all formats: with more, two cores and not the server say how much a kill costs."""
 
 
 def killed_at(number, prove):
@@ -121,8 +122,8 @@ def record_and_kill(directory, sources, kill_ms):
             LivePublisher(server.address, "s", tags, app="ts") as ts,
         ):
             live.wait_until_sent(kill_ms)
-            kill_group(server)
             sent = {"live": list(live.sent), "ts": list(ts.sent)}
+            kill_group(server)
     for app in sent:
         for path in media_files(server, app):
             if has_something_whole(path):
@@ -144,7 +145,7 @@ def assert_whole(server, sent):
         for suffix in {"live": (".flv", ".mp4", ".m4a", ".m3u8"), "ts": (".m3u8",)}[app]:
             files = [path for path in media_files(server, app) if path.suffix == suffix]
             count = sum(packets_by_kind(path)["audio"] for path in files)
-            lost_ms = sounds[-1] - sounds[count]
+            lost_ms = sounds[-1] - sounds[min(count, len(sounds) - 1)]  # more may have been sent meanwhile
             assert lost_ms <= LOST_MS, f"{app}{suffix} lost {lost_ms} ms of {sounds[-1]} ms"
     assert not [path for path in directory.rglob("*") if path.suffix in {".part", ".tmp", ".repairing"}]
 
