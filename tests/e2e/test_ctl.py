@@ -11,6 +11,7 @@ from typer.testing import CliRunner
 
 from rtmpd import cli
 from tests.helpers.callback_server import CallbackServer
+from tests.helpers.processes import wait_until
 from tests.helpers.rtmp_client import Connection, LivePublisher
 from tests.helpers.server import Server
 from tests.helpers.terminal import run_on_terminal
@@ -121,7 +122,9 @@ def test_a_recording_is_started_listed_stopped_and_its_files_deleted(said, ctl):
     titles, row = said("record list")
     assert titles == ["TASK", "STREAM", "STATE", "TYPE", "FORMATS", "SINCE", "ENDS", "NAME", "TAGS"]
     assert [row[each] for each in (0, 1, 3, 4, 7, 8)] == [started["TASK"], LIVE, "video", "flv, mp4", "evening", "a"]
-    (open_file, *_) = said(f"recordings --task {started['TASK']} --state open", as_json=True)["recordings"]
+    open_files = f"recordings --task {started['TASK']} --state open"
+    wait_until(lambda: said(open_files, as_json=True)["recordings"], "a file that is written")
+    (open_file, *_) = said(open_files, as_json=True)["recordings"]
     code, _, told = ctl(f"recordings delete {open_file['file_id']}")
     assert (code, told) == (1, f"rtmpd: file {open_file['file_id']} is still written: stop its recording first\n")
 
