@@ -87,7 +87,7 @@ class Rig:
     async def __aenter__(self):
         return self
 
-    async def __aexit__(self, _kind, error, _traceback):
+    async def __aexit__(self, _kind=None, error=None, _traceback=None):
         if error is not None:
             error.add_note(f"log: {self.lines}, failures: {self.failures}")
         for client in self.clients:
