@@ -330,6 +330,12 @@ def events(
     return Reply("event", server.events({"stream": stream, "event": event}))
 
 
+@command(app.command(name="server"))
+def show_server(server: Client) -> Reply:
+    """Show what serves, since when, and where."""
+    return Reply("server", [server.ask("GET", "server")])
+
+
 @command(app.command())
 def drain(
     server: Client,

@@ -378,6 +378,20 @@ TABLES: Mapping[str, Callable[[Console, Any], None]] = MappingProxyType(
             "No callbacks wait.",
         ),
         "done": lambda console, answer: console.print(_text(_noted("done", answer))),
+        "server": _block(
+            {
+                "VERSION": _of("version"),
+                "SINCE": _time("started_at"),
+                "DRAINING": lambda answer: "yes" if answer["is_draining"] else "no",
+                "RTMP": _of("rtmp"),
+                "RTMPS": _of("rtmps"),
+                "HTTP": _of("http"),
+                "HTTPS": _of("https"),
+                "DATA": _of("data"),
+                "ROOM FOR": lambda answer: f"{answer['connections']} connections",
+                "A STREAM TAKES": lambda answer: f"at most {size_of(answer['bytes_per_stream'])}",
+            }
+        ),
         "draining": _block(
             {
                 "DRAINING": lambda answer: _noted("yes", answer),

@@ -31,7 +31,7 @@ from rtmpd.control.hooks import Hooks
 from rtmpd.control.limits import RegistryCounts
 from rtmpd.control.meter import Meter
 from rtmpd.control.metrics.office import Measured, MetricsOffice
-from rtmpd.control.models import Reloaded
+from rtmpd.control.models import Reloaded, ServerInfo
 from rtmpd.control.operations_office import Around, OperationsOffice
 from rtmpd.control.policy import ConfiguredPolicy
 from rtmpd.control.pulls import Pulls
@@ -144,6 +144,7 @@ class Server:
         self._policy = ConfiguredPolicy(config.apps, RegistryCounts(self._registry), hooks)
         self._tls: ssl.SSLContext | None = None
         self._listeners: list[Listener] = []
+        self._started_s = time.time()
 
     async def serve(self, *, demo: bool = False) -> None:
         """
@@ -156,28 +157,28 @@ class Server:
             StartError: with one line that says why the server cannot start.
         """
         async with AsyncExitStack() as stack:
-            descriptors = raise_descriptor_limit()
+            self._descriptors = raise_descriptor_limit()
             directory = self._config.data.directory.absolute()
             stack.enter_context(lock(directory))
             services = self._services(stack)
             drainer = Drainer(services, self._policy.stop)
-            bound = self._bind(stack)
-            admission = self._admission(descriptors)
+            bound = self._bound = self._bind(stack)
+            admission = self._admission(self._descriptors)
             http = listen(*self._config.http.listen)
             self._https = Https(self._config)
             stack.callback(self._https.close)
             api = self._config.http.listen._replace(port=http[0].getsockname()[1])
             meter = Meter(services.registry, services.connections)
-            listening = Listening(bound[0].address, api)
+            listening = self._listening = Listening(bound[0].address, api)
             self._offices = await self._open(stack, services, directory, listening, http, meter, drainer, admission)
             self._https.open(services, admission, self._offices.web.connections)
             stack.callback(self._https.close)  # before the site, whose protocols it makes
             self._handle_signals(services.loop)
             # Not before everything else is ready: encoders that reconnect come at once, and their streams would be missed.
-            opened = self._accept(stack, services, bound, admission)
+            self._accept(stack, services, bound, admission)
             self._offices.pulls.open()
-            self._announce(services, opened, api, descriptors)
-            showing = self._show(services, opened[0], api) if demo else None
+            self._announce(services)
+            showing = self._show(services, listening) if demo else None
             services.tasks.supervise(self._tick(services, meter, drainer), "tick")
             await self._stop.wait()
             self._log.info("stopping")
@@ -244,6 +245,7 @@ class Server:
                 pulls,
                 wake=callbacks.delivery.wake,
                 drainer=drainer,
+                describe=self._describe,
                 reload=self._reload_now,
             ),
         )
@@ -311,16 +313,13 @@ class Server:
         limits, room = self._config.limits, _room(descriptors)
         return Admission(min(limits.connections or room, room), limits.handshaking, limits.handshaking_per_address)
 
-    def _accept(
-        self, stack: AsyncExitStack, services: Services, bound: list[_Bound], admission: Admission
-    ) -> list[Address]:
-        """Begin to answer; what is returned, RTMP first, has the ports that the system chose."""
+    def _accept(self, stack: AsyncExitStack, services: Services, bound: list[_Bound], admission: Admission) -> None:
+        """Begin to answer."""
         for _, sockets, tls in bound:
             for listening in sockets:
                 listener = Listener(services, listening, admission, self._tls_context if tls else None)
                 stack.callback(listener.close)
                 self._listeners.append(listener)
-        return [each.address for each in bound]
 
     def _addresses(self) -> list[tuple[Address, bool]]:
         addresses = [(self._config.rtmp.listen, False)]
@@ -381,19 +380,26 @@ class Server:
     def _on_task_failure(self, error: BaseException) -> None:
         self._log.error("internal error", exc_info=error)
 
-    def _announce(self, services: Services, opened: list[Address], api: Address, descriptors: int) -> None:
+    def _describe(self) -> ServerInfo:
+        return ServerInfo(
+            version=version(),
+            started_at=self._started_s,
+            is_draining=False,
+            rtmp=str(self._listening.rtmp),
+            rtmps=next((str(each.address) for each in self._bound if each.tls), None),
+            http=str(self._listening.http),
+            https=self._https.address,
+            data=str(self._config.data.directory.absolute()),
+            connections=_room(self._descriptors),
+            bytes_per_stream=2 * (self._config.log.gop_bytes + self._config.limits.message_bytes),
+        )
+
+    def _announce(self, services: Services) -> None:
         limits = services.limits
-        kept = self._config.log.gop_bytes
         self._log.info(
             "serving",
-            rtmp=str(opened[0]),
-            rtmps=str(opened[1]) if len(opened) > 1 else None,
-            http=str(api),
-            https=self._https.address,
+            **self._describe().model_dump(exclude={"is_draining", "started_at"}),
             control=str(self._offices.web.control),
-            data=str(self._config.data.directory.absolute()),
-            connections=_room(descriptors),
-            bytes_per_stream=2 * (kept + limits.message_bytes),
             bytes_per_packaged_stream=packaging.most_bytes(self._config),
             bytes_per_publisher=limits.incomplete_bytes + limits.output_bytes,
             http_connections=self._config.http.connections,
@@ -417,9 +423,9 @@ class Server:
                 self._log.info("drained", left=len(drainer.waited_for))
                 self._stop.set()
 
-    def _show(self, services: Services, rtmp: Address, api: Address) -> asyncio.Task[None]:
-        url = f"rtmp://{reachable(rtmp)}/{_DEMO}"
-        showing.tell(url, f"http://{reachable(api)}", self._offices.web.control, sys.stdout)
+    def _show(self, services: Services, listening: Listening) -> asyncio.Task[None]:
+        url = f"rtmp://{reachable(listening.rtmp)}/{_DEMO}"
+        showing.tell(url, f"http://{reachable(listening.http)}", self._offices.web.control, sys.stdout)
         return services.tasks.supervise(showing.publish(url, self._config.apps["live"], self._log), "demo")
 
     async def _wind_up(self, services: Services, offices: _Offices) -> None:

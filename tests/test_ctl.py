@@ -92,6 +92,7 @@ COMMANDS = [
     ("callbacks --dead", ("callbacks", CallbacksQuery(state="dead"))),
     ("callbacks --pending --limit 5", ("callbacks", CallbacksQuery(state="pending", limit=5))),
     (f"callbacks retry {EVENT}", ("retry_callback", EVENT)),
+    ("server", ("server",)),
     ("drain", ("drain", Drain())),
     ("drain --timeout 5", ("drain", Drain(timeout=5))),
     ("drain --to rtmps://[2001:db8::1]:443/live", ("drain", Drain(url="rtmps://[2001:db8::1]:443/live"))),

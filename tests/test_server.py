@@ -6,6 +6,7 @@ import asyncio
 import os
 import signal
 import socket
+import time
 
 import pytest
 import structlog
@@ -14,6 +15,7 @@ import trustme
 from rtmpd.config_file import validate
 from rtmpd.errors import ConfigError, StartError
 from rtmpd.server import Server
+from rtmpd.web.site import version
 from tests.helpers.rig import Client
 
 
@@ -74,8 +76,10 @@ async def until_logged(lines, event):
 
 async def test_server_says_where_it_serves_and_how_much_it_may_use(tmp_path, lines):
     some = config(tmp_path, packaging={"window_bytes": 1000}, http={"listen": "127.0.0.1:0", "connections": 7})
-    async with Running(some):
+    before_s = time.time()
+    async with Running(some) as running:
         line = await serving(lines)
+        info = running.server._offices.operations.operations.server()
 
     assert line["rtmp"].startswith("127.0.0.1:")
     assert line["connections"] > 0
@@ -83,6 +87,13 @@ async def test_server_says_where_it_serves_and_how_much_it_may_use(tmp_path, lin
     assert line["bytes_per_stream"] == 2 * (some.log.gop_bytes + limits.message_bytes)
     assert line["bytes_per_packaged_stream"] > 1000 + some.log.gop_bytes
     assert line["bytes_per_publisher"] == limits.incomplete_bytes + limits.output_bytes
+    assert line["version"] == version()
+    assert info.model_dump(exclude={"started_at", "is_draining"}).items() <= line.items()
+    assert before_s <= info.started_at <= time.time()
+    assert not info.is_draining
+    assert line["rtmps"] is None
+    assert line["https"] is None
+    assert line["data"] == str(tmp_path)
     assert line["http_connections"] == 7
     assert line["bytes_per_http_connection"] > some.http.body_bytes
     assert line["bytes_of_pictures"] > 0

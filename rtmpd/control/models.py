@@ -349,6 +349,21 @@ class Drain(Request):
     )
 
 
+class ServerInfo(Answer):
+    """What serves here, since when, and where."""
+
+    version: str
+    started_at: float
+    is_draining: bool
+    rtmp: str = Field(description="HOST:PORT, as each of these.", examples=["127.0.0.1:1935"])
+    rtmps: str | None
+    http: str
+    https: str | None
+    data: str = Field(description="The data directory.")
+    connections: int = Field(description="How many there may be of RTMP and of live media over HTTP, at once.")
+    bytes_per_stream: int = Field(description="Memory that a stream takes, at most.")
+
+
 class Draining(Answer):
     """The server ends when everybody has gone, or at the deadline."""
 

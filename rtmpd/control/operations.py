@@ -33,6 +33,8 @@ class Desks(NamedTuple):
     files: Files
     callbacks: Callbacks
     drainer: Drainer
+    describe: Callable[[], models.ServerInfo]
+    """Says what serves here, as if it did not drain."""
     reload: Callable[[], Awaitable[models.Reloaded]]
     """Reads the configuration again; raises ConfigError, or StartError for what it names and cannot be used."""
 
@@ -124,6 +126,10 @@ class Operations:
     async def retry_callback(self, event_id: str) -> models.Done:
         """Have a callback tried now."""
         return await self._desks.callbacks.retry(event_id)
+
+    def server(self) -> models.ServerInfo:
+        """Say what serves here."""
+        return self._desks.describe().model_copy(update={"is_draining": self.is_draining})
 
     def drain(self, request: models.Drain) -> models.Draining:
         """Let the server come to its end."""

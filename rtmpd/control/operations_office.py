@@ -61,6 +61,7 @@ class Around(NamedTuple):
     wake: Callable[[], None]
     """Has callbacks that are due delivered."""
     drainer: Drainer
+    describe: Callable[[], models.ServerInfo]
     reload: Callable[[], Awaitable[models.Reloaded]]
 
 
@@ -98,6 +99,7 @@ class OperationsOffice:
                 files=Files(index, retention, self._reach, log),
                 callbacks=Callbacks(Deliveries(around.database), around.wake, log),
                 drainer=around.drainer,
+                describe=around.describe,
                 reload=around.reload,
             )
         )

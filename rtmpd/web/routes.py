@@ -272,6 +272,14 @@ ROUTES: tuple[Route, ...] = (
         refusals=_STORED,
     ),
     Route(
+        "GET",
+        f"{V1}/server",
+        "server",
+        "What serves here, since when, and where.",
+        models.ServerInfo,
+        lambda operations, _: operations.server(),
+    ),
+    Route(
         "POST",
         f"{V1}/drain",
         "drain",

@@ -7,6 +7,7 @@ from types import SimpleNamespace
 
 import pytest
 
+from rtmpd.control.models import ServerInfo
 from rtmpd.control.operations import Desks, Operations
 from rtmpd.errors import ConfigError, NotPossible, StartError
 
@@ -58,12 +59,31 @@ async def test_a_verb_is_its_desks(verb):
 def test_every_verb_is_in_the_table():
     verbs = {name for name, _ in inspect.getmembers(Operations, inspect.isfunction) if not name.startswith("_")}
 
-    assert verbs == VERBS.keys() | {"reload"}
+    assert verbs == VERBS.keys() | {"reload", "server"}
 
 
 @pytest.mark.parametrize("is_draining", [True, False])
 def test_whether_the_server_is_draining_is_told(is_draining):
     assert operations(drainer=SimpleNamespace(is_draining=is_draining)).is_draining is is_draining
+
+
+@pytest.mark.parametrize("is_draining", [True, False])
+def test_the_server_is_described_with_whether_it_drains(is_draining):
+    info = ServerInfo(
+        version="1",
+        started_at=1.0,
+        is_draining=False,
+        rtmp="a:1",
+        rtmps=None,
+        http="a:2",
+        https=None,
+        data="/d",
+        connections=1,
+        bytes_per_stream=1,
+    )
+    desks = {"describe": lambda: info, "drainer": SimpleNamespace(is_draining=is_draining)}
+
+    assert operations(**desks).server() == info.model_copy(update={"is_draining": is_draining})
 
 
 @pytest.mark.parametrize(

@@ -47,6 +47,7 @@ class Server:
             pulls=Pulls(validate(config), rig.services, None),
             wake=lambda: None,
             drainer=Drainer(rig.services, lambda: None),
+            describe=lambda: None,
             reload=lambda: None,
         )
         self.office = OperationsOffice(validate(config), around)

@@ -26,6 +26,7 @@ from rtmpd.control.models import (
     Relay,
     RelayList,
     Reloaded,
+    ServerInfo,
     StreamInfo,
     StreamList,
     Target,
@@ -286,6 +287,21 @@ class FakeOperations:
     def drain(self, request):
         self._note("drain", request)
         return Draining(already=False, asked=2, waited_for=4, publishers=1, players=3, deadline=NOW_S + request.timeout)
+
+    def server(self):
+        self._note("server")
+        return ServerInfo(
+            version="1.2",
+            started_at=NOW_S,
+            is_draining=self.is_draining,
+            rtmp=f"{self.address}:1935",
+            rtmps=None,
+            http=f"{self.address}:8080",
+            https=None,
+            data="/var/lib/rtmpd",
+            connections=900,
+            bytes_per_stream=67_108_864,
+        )
 
     async def reload(self):
         self._note("reload")

@@ -63,6 +63,7 @@ CALLS = [
     ("DELETE", f"/recordings/{FILE}", None, ("delete_recording", FILE), "already"),
     ("GET", "/callbacks?state=dead", None, ("callbacks", CallbacksQuery(state="dead")), "callbacks"),
     ("POST", f"/callbacks/{EVENT}/retry", None, ("retry_callback", EVENT), "already"),
+    ("GET", "/server", None, ("server",), "started_at"),
     ("POST", "/drain", None, ("drain", Drain()), "deadline"),
     ("POST", "/drain", {"timeout": 5}, ("drain", Drain(timeout=5)), "deadline"),
     ("POST", "/drain", {"url": "rtmp://b.example"}, ("drain", Drain(url="rtmp://b.example")), "asked"),

@@ -20,7 +20,7 @@ export function rtmpBase() {
     const url = urlOf(stream, RTMP);
     if (url?.endsWith(`/${stream.stream}`)) return url.slice(0, -stream.stream.length - 1);
   }
-  const port = /:(\d+)$/.exec(store.serving.rtmp ?? "")?.[1] ?? "1935";
+  const port = /:(\d+)$/.exec(store.server.rtmp ?? "")?.[1] ?? "1935";
   return `rtmp://${location.hostname}${port === "1935" ? "" : `:${port}`}`;
 }
 

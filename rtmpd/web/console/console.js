@@ -27,7 +27,7 @@ const VIEWS = {
   events: { title: "Events", view: events, icon: "events" },
 };
 // Shown in every view: how many there are is written beside its name.
-const ALWAYS = ["streams", "callbacks"];
+const ALWAYS = ["streams", "callbacks", "server"];
 
 const byId = (id) => document.getElementById(id);
 const main = byId("main");
@@ -261,17 +261,18 @@ async function askHealth() {
 }
 
 async function openServer() {
-  const { info } = await api("GET", "openapi.json");
-  const { serving } = store;
+  await refresh("server");
+  const { server } = store;
   const rows = [
-    ["Version", info.version],
-    serving.at && ["Serves for", `${since(serving.at)}, since ${date(serving.at)}`],
-    serving.rtmp && ["RTMP", serving.rtmp],
-    serving.rtmps && ["RTMPS", serving.rtmps],
-    serving.http && ["HTTP", serving.http],
-    serving.data && ["Data", serving.data],
-    serving.connections && ["Room for", count(serving.connections, "connection")],
-    serving.bytes_per_stream && ["Memory of a stream", `at most ${bytes(serving.bytes_per_stream)}`],
+    ["Version", server.version],
+    ["Serves for", `${since(server.started_at)}, since ${date(server.started_at)}`],
+    ["RTMP", server.rtmp],
+    server.rtmps && ["RTMPS", server.rtmps],
+    ["HTTP", server.http],
+    server.https && ["HTTPS", server.https],
+    ["Data", server.data],
+    ["Room for", count(server.connections, "connection")],
+    ["Memory of a stream", `at most ${bytes(server.bytes_per_stream)}`],
   ].filter(Boolean);
   const list = h(
     "dl.facts",

@@ -12,6 +12,7 @@ const LISTS = {
   records: async () => (await api("GET", "records")).records,
   clients: async () => (await api("GET", "clients")).clients,
   relays: async () => (await api("GET", "relays")).relays,
+  server: () => api("GET", "server"),
   callbacks: () => api("GET", `callbacks?limit=100${store.callbacksState ? `&state=${store.callbacksState}` : ""}`),
 };
 
@@ -26,6 +27,7 @@ const CHANGED_BY = [
   ["relay", ["relays", "pushes"]],
   ["pull", ["streams", "relays"]],
   ["callback", ["callbacks"]],
+  ["serving", ["server"]],
   ["disk", ["records", "recordings"]],
 ];
 
@@ -41,8 +43,8 @@ export const store = {
   events: [],
   /** By the stream's path: `{bits, frames}`, as Series. */
   series: new Map(),
-  /** Of the server: from its own event, as long as it keeps that; {} until then. */
-  serving: {},
+  /** What serves; {} until that is known. */
+  server: {},
 };
 
 const fetching = new Map();
@@ -96,7 +98,6 @@ export function hear(event) {
   event.id ??= `lost-${losses++}`; // only the notice that events were lost has none
   store.events.push(event);
   if (store.events.length > MOST_EVENTS) store.events.splice(0, store.events.length - MOST_EVENTS);
-  if (event.name === "serving") store.serving = event;
   if (event.name === "lost") return [...new Set(CHANGED_BY.flatMap(([, names]) => names))];
   return CHANGED_BY.find(([beginning]) => event.name.startsWith(beginning))?.[1] ?? [];
 }
@@ -104,7 +105,6 @@ export function hear(event) {
 /** Forget what was told, before it is told again. */
 export function forget() {
   store.events = [];
-  store.serving = {};
 }
 
 const steady_s = () => performance.now() / 1000;

@@ -72,7 +72,7 @@ export function mount(main) {
   return { update, remove: () => sync(cards, [], (each) => each.stream, card) };
 }
 
-const publishKey = () => store.serving.rtmp ?? "";
+const publishKey = () => store.server.rtmp ?? "";
 
 function inShort(streams) {
   if (!streams.length) return "Nobody publishes.";

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import pytest
 
-from rtmpd import logs
 from rtmpd.errors import NotPossible
 from tests.helpers.console import EVIL
 from tests.helpers.operations import CHANNEL, CLIENT, EVENT, FILE, PUBLISHED, TASK
@@ -152,7 +151,6 @@ def test_the_live_player_plays_in_a_card_and_one_at_a_time(page, media):
 
 
 def test_the_server_is_described_drained_and_told_to_read_its_configuration(page, site, operations):
-    site.loop.call_soon_threadsafe(lambda: logs.get_logger().info("serving", rtmp="127.0.0.1:1935", connections=900))
     shown = page()
     shown.click("Connected", "header")
     shown.wait_for_text("Version", "dialog")
