@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import asyncio
 import itertools
+import os
 import socket
 from collections.abc import Callable
 
@@ -17,6 +18,7 @@ from rtmpd.errors import UsageError
 from rtmpd.logs import Logger
 from rtmpd.workers import protocol
 from rtmpd.workers.child import WorkerChild
+from rtmpd.workers.marker import Marker
 from rtmpd.workers.supervisor import FEED_BUFFER_BYTES, STABLE_S, pause_after_s
 
 PACKAGER_MODULE = "rtmpd.workers.packager_process"
@@ -28,13 +30,14 @@ class Packager:
     """The packager's process, over its deaths."""
 
     def __init__(
-        self, on_death: Callable[[], None], *, part_ms: int, log: Logger, module: str = PACKAGER_MODULE
+        self, on_death: Callable[[str], None], *, part_ms: int, log: Logger, module: str = PACKAGER_MODULE
     ) -> None:
         """
         Prepare; the process is started with the first feed.
 
         Args:
-            on_death: called when every feed is lost; those that are opened from then on go to the next process.
+            on_death: called when every feed is lost, with the name of the one that the process had in hand, empty if
+                there was none; feeds that are opened from then on go to the next process.
             part_ms: length of parts.
             log: for its deaths.
             module: what the process runs.
@@ -49,6 +52,9 @@ class Packager:
         self._numbers = itertools.count(1)
         self._in_a_row = 0
         self._silent_ticks = 0
+        self._marker: Marker | None = None
+        self._names: dict[int, str] = {}
+        """Of the feeds of this process."""
         self._ended = asyncio.Event()
         self._stopping = False
         self.deaths = 0
@@ -61,9 +67,12 @@ class Packager:
         """The process; None before the first feed and while it waits for its replacement."""
         return None if self._child is None else self._child.pid
 
-    def open_feed(self) -> socket.socket:
+    def open_feed(self, name: str) -> socket.socket:
         """
         Have one stream packaged.
+
+        Args:
+            name: of the stream, in case that the process dies of it.
 
         Returns:
             Our end of the feed, non-blocking, the caller's to close: it takes FLV and gives records
@@ -75,13 +84,23 @@ class Packager:
         """
         if self._stopping:
             raise UsageError("nothing is packaged after stop() of the packager")
+        if self._marker is None:
+            self._marker = Marker()
         ours, theirs = socket.socketpair()
+        try:
+            marker = os.dup(self._marker.descriptor)
+        except OSError:
+            ours.close()
+            theirs.close()
+            raise
         ours.setblocking(False)
         ours.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, FEED_BUFFER_BYTES)
         if self._child is None:
             self._child = self._new_child()
             self._spawn()
-        self._child.send(protocol.Package(next(self._numbers), self._part_ms), [theirs.detach()])
+        number = next(self._numbers)
+        self._names[number] = name
+        self._child.send(protocol.Package(number, self._part_ms), [theirs.detach(), marker])
         return ours
 
     def tick(self) -> None:
@@ -106,6 +125,7 @@ class Packager:
             self._timer.cancel()
         child = self._child
         if child is None:
+            self._let_go_of_marker()
             return
         child.hang_up()
         try:
@@ -116,6 +136,12 @@ class Packager:
             self._log.warning("packager killed", reason=f"it did not end within {timeout_s:g} s")
         finally:
             child.release()
+            self._let_go_of_marker()
+
+    def _let_go_of_marker(self) -> None:
+        if self._marker is not None:
+            self._marker.close()
+            self._marker = None
 
     def _new_child(self) -> WorkerChild:
         return WorkerChild(self._take, self._mourn, module=self._module)
@@ -137,7 +163,9 @@ class Packager:
         match packet:
             case protocol.Health():
                 self.health = packet
-            case protocol.Ready() | protocol.Packaged():  # the end of its feed says the same, behind the last record
+            case protocol.Packaged():  # the end of its feed says the same, behind the last record
+                self._names.pop(packet.packaging_id, None)
+            case protocol.Ready():
                 pass
             case _:
                 raise UsageError(f"no word of a packager: {packet}")
@@ -152,8 +180,19 @@ class Packager:
         self._in_a_row = 1 if lived_s > STABLE_S else self._in_a_row + 1
         self.deaths += 1
         again_s = pause_after_s(self._in_a_row)
-        self._log.error("packager died", pid=pid, reason=reason, lived_s=round(lived_s, 1), again_s=again_s)
+        name = self._in_hand()
+        figures = {"lived_s": round(lived_s, 1), "again_s": again_s}
+        self._log.error("packager died", pid=pid, reason=reason, stream=name or None, **figures)
         # Before the others are told: the feeds that they open wait in the new one.
         self._child = self._new_child()
         self._timer = self._loop.call_later(again_s, self._spawn)
-        self._on_death()
+        self._on_death(name)
+
+    def _in_hand(self) -> str:
+        """Say which feed the process died with, and forget all of them."""
+        marker, names = self._marker, self._names
+        self._names = {}
+        if marker is None:
+            return ""
+        number, marker.packaging_id = marker.packaging_id, 0
+        return names.get(number, "")

@@ -15,6 +15,7 @@ from __future__ import annotations
 
 import argparse
 import contextlib
+import os
 import selectors
 import socket
 import traceback
@@ -26,6 +27,7 @@ from rtmpd.live.fragments import Init, Part
 from rtmpd.wire.flv import TagReader
 from rtmpd.workers import process_start, protocol
 from rtmpd.workers.fragment_feed import Record, Refusal, encode_record
+from rtmpd.workers.marker import Marker
 
 READ_BYTES = 256 * 1024
 """Of one feed before the next one has its turn."""
@@ -68,6 +70,7 @@ class PackagerProcess:
         self._control = control
         self._selector = selectors.DefaultSelector()
         self._feeds: set[_Feed] = set()
+        self._marker: Marker | None = None
         self._is_attached = True
         self._buffer = memoryview(bytearray(READ_BYTES))
         self._health_at = monotonic() + HEALTH_INTERVAL_S
@@ -98,11 +101,17 @@ class PackagerProcess:
             return
         packet, descriptors = received
         if isinstance(packet, protocol.Package):
+            self._share(descriptors[1])
             connection = socket.socket(fileno=descriptors[0])
             connection.setblocking(False)
             feed = _Feed(packet, connection)
             self._feeds.add(feed)
             self._watch(feed)
+
+    def _share(self, descriptor: int) -> None:
+        if self._marker is None:
+            self._marker = Marker(descriptor)
+        os.close(descriptor)
 
     def _read(self, feed: _Feed) -> None:
         """Read once from a feed, and package what came."""
@@ -112,12 +121,15 @@ class PackagerProcess:
             return
         except OSError:  # the server died: what it had sent was read before
             count = 0
+        assert self._marker is not None
+        self._marker.packaging_id = feed.packaging_id
         try:
             feed.outgoing += _encode(self._package(feed, count))
         except Exception:  # noqa: BLE001 - FFmpeg's bug or ours, in this stream: the others go on
             traceback.print_exc()
             feed.has_ended = True
             feed.outgoing += encode_record(_BROKEN)
+        self._marker.packaging_id = 0
         self._write(feed)
 
     def _package(self, feed: _Feed, count: int) -> Sequence[live.Record]:

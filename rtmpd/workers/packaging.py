@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
+from typing import NamedTuple
 
 from rtmpd.config import Config
 from rtmpd.live.log import Retention
@@ -24,6 +25,10 @@ __all__ = ["PART_BYTES", "Packaging", "Packagings", "first_discontinuity", "most
 
 PART_BYTES = 8 * 1024 * 1024
 """What a part collects before it ends, whatever the timestamps say; the message that ends it comes on top."""
+DEATHS_BARRED = 2
+"""A process may be killed by somebody else while it has an innocent stream in hand, but hardly twice the same one."""
+BARRED_S = 120.0
+"""After the last death, a stream is blamed for so long; one that has died twice by then is packaged for nobody."""
 _DISCONTINUITIES_SINCE = 1_767_225_600
 """Unix time of 2026-01-01: the hours since then are where discontinuities are counted from."""
 
@@ -53,6 +58,11 @@ def most_bytes(config: Config) -> int:
     """
     part_bytes = PART_BYTES + config.limits.message_bytes
     return config.packaging.window_bytes + config.log.gop_bytes + 3 * part_bytes
+
+
+class _Blame(NamedTuple):
+    deaths: int
+    until_s: float
 
 
 class Packagings:
@@ -86,8 +96,11 @@ class Packagings:
             services,
             self._packager,
             self._is_always_on,
+            self._is_barred,
             unix_now,
         )
+        self._blamed: dict[str, _Blame] = {}
+        """By the paths of streams that packagers have died of lately."""
         self._by_path: dict[tuple[str, str], Packaging] = {}
         self._by_edition: dict[str, Packaging] = {}
         self._is_closed = False
@@ -146,6 +159,8 @@ class Packagings:
     def tick(self) -> None:
         """Do what is due; to be called about once a second."""
         self._packager.tick()
+        now = self._services.loop.time()
+        self._blamed = {path: blame for path, blame in self._blamed.items() if now < blame.until_s}
         for packaging in list(self._by_path.values()):
             self._present(packaging)
         if any(app.packaging == "always" for app in self._apps.values()):
@@ -221,7 +236,17 @@ class Packagings:
         config = self._apps.get(app)
         return config is not None and config.packaging == "always"
 
-    def _on_death(self) -> None:
+    def _is_barred(self, path: str) -> bool:
+        blame = self._blamed.get(path)
+        return blame is not None and blame.deaths >= DEATHS_BARRED and self._services.loop.time() < blame.until_s
+
+    def _on_death(self, path: str) -> None:
+        """Go on; a stream that packagers keep dying of would have the others wait for ever longer."""
         now = self._services.loop.time()
+        if path:
+            deaths = 1 + (self._blamed[path].deaths if path in self._blamed else 0)
+            self._blamed[path] = _Blame(deaths, now + BARRED_S)
+            if deaths >= DEATHS_BARRED:
+                self._services.log.warning("packaging barred", stream=path, deaths=deaths, again_s=BARRED_S)
         for packaging in list(self._by_path.values()):
             packaging.packager_died(now)

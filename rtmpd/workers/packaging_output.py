@@ -110,6 +110,17 @@ class PackagingOutput:
         self._told.clear()
         self.viewers.end_playing(reason)
 
+    def refuse(self, reason: str) -> None:
+        """
+        End everybody: the stream cannot be packaged as it is.
+
+        Args:
+            reason: for the viewers, those to come included.
+        """
+        self._drop_log()
+        self.refusal = reason
+        self.viewers.end(reason)
+
     def close(self, reason: str) -> None:
         """
         End everybody, for good.
@@ -155,9 +166,7 @@ class PackagingOutput:
 
     def _be_refused(self, reason: str) -> None:
         self._doubt = None
-        self._drop_log()
-        self.refusal = reason
-        self.viewers.end(reason)
+        self.refuse(reason)
 
     def _drop_log(self) -> None:
         if self.log is not None:

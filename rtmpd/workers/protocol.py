@@ -133,7 +133,11 @@ class Job:
 
 @dataclass(frozen=True, slots=True)
 class Package:
-    """To a packager, with one descriptor: package what comes from this feed, and send it back on it (`fragment_feed`)."""
+    """
+    To a packager, with two descriptors: package what comes from this feed, and send it back on it (`fragment_feed`).
+
+    The second is that of the marker (`rtmpd.workers.marker`), the same each time.
+    """
 
     packaging_id: int
     part_ms: int

@@ -35,6 +35,7 @@ _PRIVATE = "the stream is private"
 _ENDED = "the stream has ended"
 _LEFT = "it was kept long enough after the stream's end"
 _FAILED = "the packager has failed"
+_BARRED = "the packager has died of the stream repeatedly; it is tried again later"
 _OVER = "it is not packaged any more"
 
 
@@ -48,6 +49,8 @@ class Shared:
     packager: Packager
     is_always_on: Callable[[str], bool]
     """Whether an application's streams are packaged though nobody watches them."""
+    is_barred: Callable[[str], bool]
+    """Whether the packager has died of a stream so often that it is not given to the next one for now."""
     unix_now: Callable[[], float]
 
 
@@ -183,6 +186,8 @@ class Packaging:
             since_s = self._feed.ending_since_s
             if since_s is not None and now - since_s > END_S:
                 self._end_feed(_ENDED)
+        elif self.refusal is None and self._is_barred():
+            self._output.refuse(_BARRED)
         if self._is_due(now):
             self._begin_feed(now)
 
@@ -211,6 +216,9 @@ class Packaging:
         has_something = self._feed is not None or self._output.has_media
         return has_something and self._stream is not None and not self._stream.is_watchable
 
+    def _is_barred(self) -> bool:
+        return not self.is_over and self._shared.is_barred(self.path)
+
     def _is_ending(self) -> bool:
         """Whether a life of the stream is over whose last parts have not come back yet."""
         return self._feed is not None and self._feed.ending_since_s is not None
@@ -221,7 +229,7 @@ class Packaging:
         return self._stream is not None and self._shared.is_always_on(self.app)
 
     def _is_due(self, now: float) -> bool:
-        if self.is_over or self._feed is not None or self._stream is None:
+        if self.is_over or self._feed is not None or self._stream is None or self._is_barred():
             return False
         return self._stream.is_watchable and now >= self._retry_at_s and self._is_wanted(now)
 
@@ -229,12 +237,13 @@ class Packaging:
         shared, stream = self._shared, self._stream
         assert stream is not None
         try:
-            connection = shared.packager.open_feed()
+            connection = shared.packager.open_feed(self.path)
         except OSError as error:
             self._retry_at_s = now + RETRY_S
             report = shared.services.log.error
             report("packaging failed", stream=self.path, reason=str(error), again_s=RETRY_S)
             return
+        self._output.refusal = None
         log = stream.flv_log()
         key_frame = self._start_of(log)
         self._fed_log = log

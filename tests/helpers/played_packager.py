@@ -19,8 +19,11 @@ from rtmpd.wire.flv import TagReader
 from rtmpd.wire.messages import VIDEO
 from rtmpd.workers import protocol
 from rtmpd.workers.fragment_feed import Refusal, encode_record
+from rtmpd.workers.marker import Marker
 
 PART_MS = 40
+CRASHES = b"crash"
+"""Anywhere in a feed: the process dies of it."""
 REFUSED = b"refused"
 """At the end of a header: the stream cannot be packaged."""
 
@@ -126,7 +129,7 @@ class PlayedPackager:
     def running(self):
         return [feed for feed in self.feeds if not feed.is_closed]
 
-    def open_feed(self):
+    def open_feed(self, name):
         assert not self.stopped
         if self.fault is not None:
             raise self.fault
@@ -140,12 +143,12 @@ class PlayedPackager:
     def tick(self):
         self.ticks += 1
 
-    def die(self):
-        """The process is killed."""
+    def die(self, name=""):
+        """The process is killed, or dies of a stream."""
         self.deaths += 1
         for feed in self.running:
             feed.close()
-        self._on_death()
+        self._on_death(name)
 
     async def stop(self, timeout_s):
         self.stopped = True
@@ -176,12 +179,18 @@ def _take_packet(control, selector):
     if received is None:
         selector.unregister(control)
         return
-    package, (descriptor,) = received
-    selector.register(socket.socket(fileno=descriptor), selectors.EVENT_READ, (package.packaging_id, PlayedMuxer()))
+    package, (descriptor, shared) = received
+    marker = Marker(shared)
+    os.close(shared)
+    muxer = (package.packaging_id, PlayedMuxer(), marker)
+    selector.register(socket.socket(fileno=descriptor), selectors.EVENT_READ, muxer)
 
 
-def _serve(connection, packaging_id, muxer, control, selector):
+def _serve(connection, packaging_id, muxer, marker, control, selector):
     data = connection.recv(1 << 16)
+    if CRASHES in data:
+        marker.packaging_id = packaging_id
+        os._exit(3)
     with suppress(OSError):  # the server has let go of it
         for record in muxer.feed(data):
             connection.sendall(encode_record(record))

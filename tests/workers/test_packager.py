@@ -19,6 +19,7 @@ from rtmpd.workers.fragment_feed import RecordReader
 from rtmpd.workers.packager import SILENT_TICKS, Packager
 from tests.helpers.live import AVC_HEADER
 from tests.helpers.packagings import open_descriptors
+from tests.helpers.played_packager import CRASHES
 from tests.helpers.studio import logger_to, until
 
 PLAYED = "tests.helpers.played_packager"
@@ -41,10 +42,12 @@ class Desk:
     def __init__(self):
         self.lines = []
         self.told = 0
+        self.blamed = []
         self.packager = Packager(self.on_death, part_ms=200, log=logger_to(self.lines), module=PLAYED)
 
-    def on_death(self):
+    def on_death(self, name):
         self.told += 1
+        self.blamed.append(name)
 
     def said(self, event):
         return [values for _, values in self.lines if values["event"] == event]
@@ -85,11 +88,11 @@ async def test_there_is_no_process_before_the_first_feed(desk):
     await desk.packager.stop(5.0)
 
     with pytest.raises(UsageError):
-        desk.packager.open_feed()
+        desk.packager.open_feed("live/s")
 
 
 async def test_a_feed_gives_records_for_flv_and_ends_when_its_input_does(desk):
-    with desk.packager.open_feed() as feed:
+    with desk.packager.open_feed("live/s") as feed:
         feed.send(FLV)
         assert await read(feed, 2) == RECORDS
         feed.shutdown(1)
@@ -97,7 +100,7 @@ async def test_a_feed_gives_records_for_flv_and_ends_when_its_input_does(desk):
 
 
 async def test_feeds_share_one_process(desk):
-    with desk.packager.open_feed() as first, desk.packager.open_feed() as second:
+    with desk.packager.open_feed("live/s") as first, desk.packager.open_feed("live/s") as second:
         pid = desk.packager.pid
         for feed in (second, first):
             feed.send(FLV)
@@ -107,14 +110,14 @@ async def test_feeds_share_one_process(desk):
 
 
 async def test_a_process_that_is_killed_is_replaced_and_its_feeds_end(desk):
-    with desk.packager.open_feed() as feed:
+    with desk.packager.open_feed("live/s") as feed:
         feed.send(FLV)
         await read(feed, 2)
         pid = desk.packager.pid
         await desk.kill()
         assert await read(feed) == []
     assert is_gone(pid)
-    with desk.packager.open_feed() as feed:
+    with desk.packager.open_feed("live/s") as feed:
         feed.send(FLV)
         assert await read(feed, 2) == RECORDS
 
@@ -122,11 +125,25 @@ async def test_a_process_that_is_killed_is_replaced_and_its_feeds_end(desk):
     assert [(line["pid"], line["reason"]) for line in desk.said("packager died")] == [(pid, "killed by signal 9")]
 
 
+async def test_the_feed_that_the_process_died_of_is_named(desk):
+    with desk.packager.open_feed("live/a") as innocent, desk.packager.open_feed("live/b") as guilty:
+        innocent.send(FLV)
+        await read(innocent, 2)
+        guilty.send(CRASHES)
+        assert await read(innocent) == []
+        await until(lambda: desk.told)
+    desk.packager.open_feed("live/a").close()
+    await desk.kill()
+
+    assert desk.blamed == ["live/b", ""]
+    assert [line["stream"] for line in desk.said("packager died")] == ["live/b", None]
+
+
 async def test_one_that_keeps_dying_is_replaced_after_growing_pauses(desk, monkeypatch):
     monkeypatch.setattr(
         packager_module, "pause_after_s", lambda deaths, ask=packager_module.pause_after_s: ask(deaths) / 1000
     )
-    desk.packager.open_feed().close()
+    desk.packager.open_feed("live/s").close()
     for _ in range(4):
         await desk.kill()
 
@@ -136,7 +153,7 @@ async def test_one_that_keeps_dying_is_replaced_after_growing_pauses(desk, monke
 
 async def test_one_that_lived_long_is_replaced_at_once(desk, monkeypatch):
     monkeypatch.setattr(packager_module, "STABLE_S", 0.0)
-    desk.packager.open_feed().close()
+    desk.packager.open_feed("live/s").close()
     for _ in range(3):
         await desk.kill()
 
@@ -147,7 +164,7 @@ async def test_a_process_that_cannot_be_started_is_tried_again_and_the_feeds_wai
     monkeypatch.setattr(packager_module, "pause_after_s", lambda _deaths: 0.01)
     with monkeypatch.context() as patch:
         patch.setattr(sys, "executable", "/nowhere/python")
-        feed = desk.packager.open_feed()
+        feed = desk.packager.open_feed("live/s")
         await until(lambda: len(desk.said("packager not started")) == 2)
     with feed:
         feed.send(FLV)
@@ -156,7 +173,7 @@ async def test_a_process_that_cannot_be_started_is_tried_again_and_the_feeds_wai
 
 async def test_stop_while_it_waits_to_be_replaced_starts_nothing(desk, monkeypatch):
     monkeypatch.setattr(packager_module, "pause_after_s", lambda _deaths: 0.01)
-    desk.packager.open_feed().close()
+    desk.packager.open_feed("live/s").close()
     await desk.kill()
     await desk.packager.stop(5.0)
 
@@ -164,7 +181,7 @@ async def test_stop_while_it_waits_to_be_replaced_starts_nothing(desk, monkeypat
 
 
 async def test_stop_kills_a_process_that_does_not_end(desk):
-    desk.packager.open_feed().close()
+    desk.packager.open_feed("live/s").close()
     pid = desk.packager.pid
     await until(lambda: desk.packager.health.resident_bytes > 0)
     os.kill(pid, signal.SIGSTOP)
@@ -175,7 +192,7 @@ async def test_stop_kills_a_process_that_does_not_end(desk):
 
 
 async def test_a_process_whose_feeds_have_ended_ends_by_itself_at_the_stop(desk):
-    feed = desk.packager.open_feed()
+    feed = desk.packager.open_feed("live/s")
     pid = desk.packager.pid
     await until(lambda: desk.packager.health.resident_bytes > 0)
     feed.close()
@@ -188,7 +205,7 @@ async def test_a_process_whose_feeds_have_ended_ends_by_itself_at_the_stop(desk)
 
 async def test_a_process_that_hangs_is_killed_and_replaced(desk):
     desk.packager.tick()
-    desk.packager.open_feed().close()
+    desk.packager.open_feed("live/s").close()
     await until(lambda: desk.packager.health.resident_bytes > 0)
     pid = desk.packager.pid
     for _ in range(SILENT_TICKS - 1):
@@ -202,13 +219,13 @@ async def test_a_process_that_hangs_is_killed_and_replaced(desk):
     await until(lambda: desk.told == 1)
 
     assert [line["pid"] for line in desk.said("packager hangs")] == [pid]
-    with desk.packager.open_feed() as feed:
+    with desk.packager.open_feed("live/s") as feed:
         feed.send(FLV)
         assert await read(feed, 2) == RECORDS
 
 
 async def test_stop_after_a_death_lets_the_next_process_end_by_itself(desk):
-    desk.packager.open_feed().close()
+    desk.packager.open_feed("live/s").close()
     await desk.kill()
     await until(lambda: desk.packager.health.resident_bytes > 0)
     pid = desk.packager.pid

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import itertools
 import select
 import socket
@@ -16,6 +17,7 @@ from rtmpd.live.fragments import Init, Part
 from rtmpd.wire.messages import VIDEO
 from rtmpd.workers import packager_process, protocol
 from rtmpd.workers.fragment_feed import RecordReader, Refusal
+from rtmpd.workers.marker import Marker
 from rtmpd.workers.packager_process import OUTGOING_BYTES, READ_BYTES, PackagerProcess
 from rtmpd.workers.protocol import Health, Package, Packaged, Ready
 from tests.helpers.footage import assert_same_media, feed_of, footage, from_zero, tags_of, tracks_of
@@ -28,15 +30,18 @@ class Server:
 
     numbers = itertools.count(1)
 
-    def __init__(self, control):
+    def __init__(self, control, marker):
         self.control = control
+        self.marker = marker
 
     def start(self):
         """Start a packaging; returns its number and the feed."""
         ours, theirs = socket.socketpair()
         number = next(self.numbers)
         with theirs:
-            protocol.send(self.control, protocol.encode(Package(number, PART_MS)), [theirs.fileno()])
+            protocol.send(
+                self.control, protocol.encode(Package(number, PART_MS)), [theirs.fileno(), self.marker.descriptor]
+            )
         ours.settimeout(20)
         return number, ours
 
@@ -56,8 +61,8 @@ def process(tmp_path):
     command = [sys.executable, "-m", "rtmpd.workers.packager_process", "--control-fd", str(theirs.fileno())]
     with theirs, (tmp_path / "stderr").open("wb") as stderr:
         child = subprocess.Popen(command, pass_fds=[theirs.fileno()], stderr=stderr)
-    with ours, child:
-        yield Server(ours), child
+    with ours, child, contextlib.closing(Marker()) as marker:
+        yield Server(ours, marker), child
         ours.close()
         child.wait()
 
@@ -68,8 +73,8 @@ def server():
     ours, theirs = protocol.socketpair()
     thread = threading.Thread(target=PackagerProcess(theirs).run)
     thread.start()
-    with ours:
-        yield Server(ours)
+    with ours, contextlib.closing(Marker()) as marker:
+        yield Server(ours, marker)
     thread.join()
 
 
@@ -182,6 +187,26 @@ def test_a_bug_in_one_stream_costs_that_stream(server, monkeypatch, capfd):
     assert "failed at this stream" in refusal.reason
     assert "ZeroDivisionError: a bug" in capfd.readouterr().err
     assert_same_media(from_zero(tracks_of(bytes_of(records), "mp4")), from_zero(tracks_of(footage())))
+
+
+def test_what_is_in_hand_is_marked_for_who_sees_the_process_die(server, monkeypatch):
+    marked = []
+    feed_as_it_is = live.LivePackager.feed
+
+    def feed(packager, tags, now_s):
+        marked.append(server.marker.packaging_id)
+        return feed_as_it_is(packager, tags, now_s)
+
+    monkeypatch.setattr(live.LivePackager, "feed", feed)
+    (first_number, first), (second_number, second) = server.start(), server.start()
+    with first, second:
+        for each, number in ((first, first_number), (second, second_number)):
+            send_all(each, feed_of(tags_of(footage())))
+            assert read_all(each)
+            server.wait(Packaged(number))
+
+    assert set(marked) == {first_number, second_number}
+    assert server.marker.packaging_id == 0
 
 
 def test_a_feed_that_is_no_flv_is_a_bug_of_that_stream(server, capfd):

@@ -190,6 +190,46 @@ async def test_the_packagers_figures_are_those_of_the_server(new_rig):
     assert (rig.packagings.health, rig.packagings.pid, rig.packagings.deaths) == (Health(1 << 20, 5), 77, 3)
 
 
+async def test_a_stream_that_packagers_die_of_is_packaged_no_more_for_a_while_and_others_are(new_rig):
+    rig = new_rig()
+    good, bad = rig.publish("good"), rig.publish("bad")
+    packagings = [rig.packagings.want(each.stream) for each in (good, bad)]
+    viewer = Viewer()
+    packagings[1].attach(viewer)
+    rig.packager.die("live/bad")
+    assert [each.is_running for each in packagings] == [True, True]
+
+    rig.packager.die("live/bad")
+    assert [each.is_running for each in packagings] == [True, False]
+    assert viewer.told == [packagings[1].refusal]
+    assert "died of the stream" in packagings[1].refusal
+    (line,) = rig.said("packaging barred")
+    assert (line["stream"], line["deaths"]) == ("live/bad", packaging_module.DEATHS_BARRED)
+
+    for _ in range(int(packaging_module.BARRED_S) - 1):  # somebody goes on asking
+        rig.pass_time(1.0)
+        assert not rig.packagings.want(bad.stream).is_running
+        assert rig.packagings.want(bad.stream).refusal
+    rig.pass_time(2.0)
+    assert rig.packagings.want(bad.stream).is_running
+    assert rig.packagings.want(bad.stream).refusal is None
+
+
+async def test_deaths_that_nobody_is_blamed_for_bar_nobody_and_those_long_ago_are_forgotten(new_rig):
+    rig = new_rig()
+    publication = rig.publish("s")
+    packaging = rig.packagings.want(publication.stream)
+    packaging.attach(Viewer())
+    for name in ("", "", "", "live/s"):
+        rig.packager.die(name)
+        assert packaging.is_running
+    rig.pass_time(packaging_module.BARRED_S + 1)
+    rig.packager.die("live/s")
+
+    assert packaging.is_running
+    assert rig.packagings._blamed.keys() == {"live/s"}
+
+
 def test_what_a_stream_may_take_is_the_sum_of_its_parts():
     config = validate({"packaging": {"window_bytes": 1000}, "log": {"gop_bytes": 100}, "limits": {"message_bytes": 10}})
 
