@@ -76,7 +76,11 @@ class Protocol(RequestHandler):
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         """Begin; close the connection if no request comes in time."""
         super().connection_made(transport)
-        if self._census is not None:
+        if self._census is None:
+            return
+        if self._census.has_too_many:  # thousands may have been in their TLS handshake while there was room
+            self.force_close()
+        else:
             self._deadline = asyncio.get_running_loop().call_later(FIRST_REQUEST_S, self.force_close)
 
     def data_received(self, data: bytes) -> None:
@@ -206,6 +210,11 @@ class Connections:
     def is_full(self) -> bool:
         """Whether there is no room for another one."""
         return len(self._server.connections) - self.players >= self.most
+
+    @property
+    def has_too_many(self) -> bool:
+        """Whether there is one more than there is room for."""
+        return len(self._server.connections) - self.players > self.most
 
     def __call__(self) -> asyncio.Protocol:
         """Make the protocol of a connection; what `loop.create_server` calls."""

@@ -37,6 +37,15 @@ def test_more_than_the_limit_are_closed_and_the_control_socket_is_not_touched(si
         assert site.ask("GET", "/healthz").status == 200
 
 
+def test_those_that_were_let_in_together_are_counted_when_they_have_come(site, monkeypatch):
+    monkeypatch.setattr(connections.Connections, "is_full", False)
+    site.site.connections.most = 1
+    with connect(site) as first, connect(site) as second:
+        assert second.recv(1) == b""
+        first.sendall(b"GET /healthz HTTP/1.1\r\nHost: localhost\r\n\r\n")
+        assert first.recv(10_000).startswith(b"HTTP/1.1 200")
+
+
 @pytest.mark.parametrize("sent", [b"", b"GET /healthz HTTP/1.1\r\nHost: localhost\r\nX-Slow: "])
 def test_who_asks_for_nothing_is_disconnected(site, monkeypatch, sent):
     monkeypatch.setattr(connections, "FIRST_REQUEST_S", 0.1)
