@@ -119,7 +119,7 @@ def test_hls_goes_on_by_itself_over_publishers_that_come_back_and_a_restart(dire
                 for name, how in players.items():
                     watcher.watch(name, how, server.http_url("live/camera.m3u8"))
                 wait_for_fresh(watcher, players)
-            for _ in range(9 if prove else 2):
+            for _ in range(9 if prove else 1):
                 with camera(server):
                     wait_for_fresh(watcher, players)
         with Server(directory, arguments=listen) as server, camera(server):
