@@ -65,7 +65,8 @@ const players = {
       if (done) return note("ended");
       buffer.appendBuffer(value);
       await new Promise((resolve) => buffer.addEventListener("updateend", resolve, {once: true}));
-      const end = buffer.buffered.length ? buffer.buffered.end(buffer.buffered.length - 1) : 0;
+      if (!buffer.buffered.length) continue;  // as yet the initialisation section alone
+      const end = buffer.buffered.end(buffer.buffered.length - 1);
       if (video.currentTime < end - 2 || video.currentTime < buffer.buffered.start(0)) video.currentTime = end - 0.1;
     }
   },
