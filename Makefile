@@ -8,7 +8,7 @@ BIN := $(VENV)/bin
 help: ## this list
 	@grep -E '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*## /\t/'
 
-run: $(VENV)/.ready ## serve a built-in test stream on rtmp://127.0.0.1:1935/live/demo
+run: $(VENV)/.ready ## serve a test stream: rtmp://127.0.0.1:1935/live/demo, console at http://127.0.0.1:8080/
 	$(BIN)/rtmpd demo
 
 test: $(VENV)/.ready ## the whole test suite
