@@ -404,15 +404,7 @@ class Connection:
         self._handshake_done()
         self._leave_stream()
         self._publishing.end_all(reason, now)
-        services.log.info(
-            "closed",
-            **self.description,
-            reason=reason,
-            bytes_in=self.bytes_in,
-            bytes_out=self.bytes_out,
-            skipped_ms=self.skipped_ms,
-            seconds=round(now - self.accepted_s, 3),
-        )
+        services.tell_closed(self, reason, **self.description)
 
     @property
     def description(self) -> dict[str, Any]:

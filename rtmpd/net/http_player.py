@@ -326,15 +326,7 @@ class HttpPlayer:
             services.fanout.forget(self._sink)
             self._outlet.close()
         self._leave()
-        services.log.info(
-            "closed",
-            **self.description,
-            reason=reason,
-            bytes_in=self.bytes_in,
-            bytes_out=self.bytes_out,
-            skipped_ms=self.skipped_ms,
-            seconds=round(services.loop.time() - self.accepted_s, 3),
-        )
+        services.tell_closed(self, reason, **self.description)
 
     def _leave(self) -> None:
         stream, self._stream = self._stream, None

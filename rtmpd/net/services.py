@@ -104,3 +104,22 @@ class Services:
     def sockets(self) -> int:
         """How many clients have a connection of their own."""
         return len(self.connections) - self.visitors
+
+    def tell_closed(self, client: Client, reason: str, /, **who: object) -> None:
+        """
+        Write the one line that every client ends with.
+
+        Args:
+            client: that has gone.
+            reason: why, in one line.
+            who: it was.
+        """
+        self.log.info(
+            "closed",
+            **who,
+            reason=reason,
+            bytes_in=client.bytes_in,
+            bytes_out=client.bytes_out,
+            skipped_ms=client.skipped_ms,
+            seconds=round(self.loop.time() - client.accepted_s, 3),
+        )

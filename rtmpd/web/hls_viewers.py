@@ -131,18 +131,8 @@ class Viewer:
         if stream is not None:
             self._services.registry.leave(stream, self)
         self.waiting.dismiss()
-        self._services.log.info(
-            "closed",
-            client=self.number,
-            address=self.address,
-            role=self.role,
-            stream=self.path,
-            reason=reason,
-            bytes_in=self.bytes_in,
-            bytes_out=self.bytes_out,
-            skipped_ms=self.skipped_ms,
-            seconds=round(self._services.loop.time() - self.accepted_s, 3),
-        )
+        who = {"client": self.number, "address": self.address, "role": self.role, "stream": self.path}
+        self._services.tell_closed(self, reason, **who)
 
 
 class Viewers:
