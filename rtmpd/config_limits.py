@@ -27,6 +27,9 @@ class SessionLimits(Section):
     incomplete_bytes: Bytes = Field(default=32 * _MIB, description="Unfinished messages of a publisher, together.")
     streams_per_connection: Count = Field(default=8, description="Message streams at one time.")
     stray_bytes: Bytes = Field(default=32 * _MIB, description="Media sent while nothing is published; it is dropped.")
+    early_bytes: Bytes = Field(
+        default=2 * _MIB, description="Media kept that come before their publish is granted; more is dropped."
+    )
     output_bytes: Bytes = Field(default=128 * _KIB, description="Answers that the peer does not read.")
     amf_depth: Count = Field(default=16, description="Nesting of AMF values.")
     command_elements: Count = Field(default=4096, description="AMF values in one command.")

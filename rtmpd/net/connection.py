@@ -311,8 +311,10 @@ class Connection:
             return
         self.path = publication.stream.path
         await services.journal.began(publication)
-        self._session.accept_publish(request.message_stream_id, services.loop.time())
+        now = services.loop.time()
+        early = self._session.accept_publish(request.message_stream_id, now)
         services.log.info("publish started", **self.description)
+        self._after(early, now)
 
     def _publish_ended(self, event: PublishEnded, now: float) -> None:
         self._decisions.drop(event.message_stream_id)

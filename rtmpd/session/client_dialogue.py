@@ -21,6 +21,7 @@ class ClientDialogue(Dialogue):
     """What the messages of one connection to a server have led to."""
 
     receiving_state: ClassVar[StreamState] = StreamState.PLAYING
+    early_state: ClassVar[StreamState | None] = None
     # A relay that passed these on would make an additional data stream of them, in ffmpeg for one.
     void_data: ClassVar[tuple[bytes, ...]] = tuple(map(amf0.encode, ("|RtmpSampleAccess", "onStatus")))
 

@@ -34,10 +34,14 @@ NOT_RECEIVING = -1
 """In place of a message stream id; no message has it."""
 
 
+EARLY_MESSAGE_BYTES = 256
+"""What an empty message costs in memory, about: so much is counted for each that is held."""
+
+
 class NetStream:
     """One message stream of a connection."""
 
-    __slots__ = ("id", "name", "state")
+    __slots__ = ("_early", "_early_bytes", "id", "name", "state")
 
     def __init__(self, message_stream_id: int) -> None:
         """Begin unused."""
@@ -45,6 +49,31 @@ class NetStream:
         self.state = StreamState.MISSING
         self.name = ""
         """As the publish or play command spelled it: GStreamer deletes by name."""
+        self._early: list[Message] = []
+        self._early_bytes = 0
+
+    def hold(self, message: Message, most_bytes: int) -> bool:
+        """
+        Keep media that came before their publish was granted: nginx sends them right behind its request, and the first
+        are the codec configuration, without which the rest is worth nothing.
+
+        Args:
+            message: it.
+            most_bytes: to keep at most. Once something was left out, everything behind it is.
+
+        Returns:
+            Whether it was kept.
+        """
+        self._early_bytes += EARLY_MESSAGE_BYTES + len(message.body)
+        if self._early_bytes > most_bytes:
+            return False
+        self._early.append(message)
+        return True
+
+    def take_early(self) -> list[Message]:
+        """Take what was held, and begin anew."""
+        early, self._early, self._early_bytes = self._early, [], 0
+        return early
 
 
 class Dialogue:
@@ -52,6 +81,8 @@ class Dialogue:
 
     receiving_state: ClassVar[StreamState] = StreamState.PUBLISHING
     """Of a message stream whose media are reported."""
+    early_state: ClassVar[StreamState | None] = StreamState.PUBLISH_REQUESTED
+    """Of a message stream whose media are held until they may be reported."""
     void_data: ClassVar[tuple[bytes, ...]] = ()
     """How data messages begin that are not the stream's, and so are not reported."""
 
@@ -185,6 +216,8 @@ class Dialogue:
         """
         was_active = stream.state in ACTIVE_STATES
         stream.state = following_stream(stream.state, command)
+        if stream.state is not self.receiving_state:
+            stream.take_early()  # what was asked for is over: nobody may have them
         if was_active and stream.state not in ACTIVE_STATES:
             self.since = now
         receiving = (s.id for s in self.streams.values() if s.state is self.receiving_state)

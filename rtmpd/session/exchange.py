@@ -44,10 +44,13 @@ def handle(dialogue: Dialogue, message: Message, now: float) -> None:
 
 
 def _receiving_stream(dialogue: Dialogue, message: Message) -> NetStream | None:
-    """Find the stream that a media message is due on; without one it is dropped."""
+    """Find the stream that a media message is due on; without one it is held if it is early, and else dropped."""
     stream = dialogue.find(message.message_stream_id)
-    if stream is not None and stream.state is dialogue.receiving_state:
-        return stream
+    if stream is not None:
+        if stream.state is dialogue.receiving_state:
+            return stream
+        if stream.state is dialogue.early_state and stream.hold(message, dialogue.limits.early_bytes):
+            return None
     dialogue.count_stray(_HEADER_BYTES + len(message.body))
     return None
 

@@ -35,6 +35,8 @@ class Limits:
     """Message streams that exist at one time."""
     stray_bytes: int = 32 << 20
     """Media received while nothing may be published; it is dropped, and more than this ends the session."""
+    early_bytes: int = 2 << 20
+    """Media held that came between a publish and its grant, for one message stream: 2.7 s of 6 Mb/s. More is dropped."""
     output_bytes: int = 128 << 10
     """Answers that the caller has not taken: a peer that asks and never reads is let go."""
 

@@ -73,7 +73,7 @@ class ServerSession(Session[Dialogue]):
         seconds: float = getattr(self._limits, wait[0])
         return dialogue.since + seconds
 
-    def accept_publish(self, message_stream_id: int, now: float) -> None:
+    def accept_publish(self, message_stream_id: int, now: float) -> list[Event]:
         """
         Grant a publish: its media are reported from here on.
 
@@ -81,14 +81,18 @@ class ServerSession(Session[Dialogue]):
             message_stream_id: of the PublishRequested.
             now: the time in seconds.
 
+        Returns:
+            What came of media that did not wait for the grant, to be acted on like what `receive_data` returns.
+
         Raises:
             UsageError: there is no such request (any more), as for all of the following.
         """
-        stream_commands.accept_publish(self._dialogue, message_stream_id, now)
+        early = stream_commands.accept_publish(self._dialogue, message_stream_id, now)
         # A publisher may be silent for this long from here on, however long the decision took.
         self._received_at = now
         if self._reader is not None:
             self._reader.allow_incomplete(self._limits.incomplete_bytes)
+        return self._handle(early, now)
 
     def refuse_publish(self, message_stream_id: int, refused: Refused, now: float) -> None:
         """

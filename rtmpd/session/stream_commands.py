@@ -19,7 +19,7 @@ from rtmpd.session.paths import StreamName, resolve
 from rtmpd.session.replies import on_status
 from rtmpd.session.states import StreamState, following_stream
 from rtmpd.wire.commands import Command
-from rtmpd.wire.messages import STREAM_BEGIN, STREAM_EOF, encode_user_control
+from rtmpd.wire.messages import STREAM_BEGIN, STREAM_EOF, Message, encode_user_control
 
 Handler = Callable[[Dialogue, NetStream, Command, float], None]
 
@@ -140,11 +140,12 @@ HANDLERS: Mapping[str, Handler] = MappingProxyType(
 """What each command does; where it is legal is a row of `states`."""
 
 
-def accept_publish(dialogue: Dialogue, message_stream_id: int, now: float) -> None:
-    """Grant a publish."""
+def accept_publish(dialogue: Dialogue, message_stream_id: int, now: float) -> list[Message]:
+    """Grant a publish; returns the media that did not wait for it."""
     stream = _decide(dialogue, message_stream_id, "accept_publish", now)
     dialogue.unpublish_announced = False
     dialogue.send(on_status(stream.id, "NetStream.Publish.Start"))
+    return stream.take_early()
 
 
 def accept_play(dialogue: Dialogue, message_stream_id: int, now: float) -> None:

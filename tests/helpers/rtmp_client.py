@@ -372,7 +372,6 @@ class LivePublisher:
         speed: float = 1.0,
         repeat: bool = True,
         properties: Mapping[str, object] = NOTHING,
-        once_granted: Callable[[], object] = lambda: None,
     ) -> None:
         """
         Publish and begin.
@@ -385,12 +384,10 @@ class LivePublisher:
             speed: 1 is real time.
             repeat: false to send the tags once.
             properties: more of connect.
-            once_granted: called before the first tag is sent.
         """
         self._speed = speed
         self._repeat = repeat
         self.connection = Connection(address).connect(app, properties).publish(stream)
-        once_granted()
         self.sent: list[FlvTag] = []
         self.failure: OSError | None = None
         self._tags = tags

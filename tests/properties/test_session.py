@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 from rtmpd.errors import Refused
 from rtmpd.session import connection_commands, stream_commands
 from rtmpd.session.events import PlayEnded, PlayRequested, PublishEnded, PublishRequested, Terminated
+from rtmpd.wire import messages
 from rtmpd.wire.amf0 import encode
 from rtmpd.wire.chunk_writer import encode_message
 from rtmpd.wire.messages import (
@@ -134,6 +135,22 @@ sensible = st.one_of(
     st.builds(audio, st.binary(max_size=300), u32s, small_ids),
     st.builds(data, st.just(encode("@setDataFrame", "onMetaData", {})), small_ids),
 )
+aggregates = st.builds(
+    lambda body, size: Message(messages.AGGREGATE, 0, 1, b"\x09" + size.to_bytes(3, "big") + bytes(7) + body, 4),
+    st.binary(min_size=4, max_size=20),
+    st.integers(0, 16),
+)
+MEDIA = (messages.AUDIO, messages.VIDEO, messages.DATA_AMF0, messages.DATA_AMF3, messages.AGGREGATE)
+
+
+def is_media(message):
+    return message.type_id in MEDIA
+
+
+def as_media(message):
+    return message._replace(type_id=MEDIA[message.type_id % len(MEDIA)])
+
+
 items = st.one_of(
     st.one_of(commands, controls, others, sensible).map(lambda message: encode_message(message, 128)),
     st.binary(max_size=30),
@@ -215,6 +232,22 @@ def test_any_bytes_and_then_silence_end_by_a_deadline_or_wait_for_the_owner(rece
         late = session.handle_timer(START + late_s)
         assert count(late, Terminated) == (deadline is not None and deadline <= START + late_s)
         check_promises(session, events + late + session.receive_eof(START + late_s), prefix)
+
+
+@given(
+    media=st.lists(st.one_of(sensible, aggregates, others.map(as_media)).filter(is_media), max_size=8),
+    cuts=st.lists(st.integers(0, 2000), max_size=5),
+    granted_after=st.integers(0, 8),
+)
+def test_whenever_a_publish_is_granted_the_same_media_are_reported(media, cuts, granted_after):
+    def publish_them(granted_after):
+        session, listener, events = bring_to("publish requested")
+        received = [encode_message(message, 128) for message in media]
+        events += feed_in_pieces(session, listener, b"".join(received[:granted_after]), cuts)
+        events += session.accept_publish(1, START)
+        return events + feed_in_pieces(session, listener, b"".join(received[granted_after:]), cuts)
+
+    assert publish_them(granted_after) == publish_them(0)
 
 
 VERBS = {

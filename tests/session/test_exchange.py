@@ -4,10 +4,13 @@ from __future__ import annotations
 
 import pytest
 
+from rtmpd.errors import Refused
 from rtmpd.session.events import PublishEnded, Terminated
 from rtmpd.wire import amf0, messages
 from rtmpd.wire.messages import Message, encode_user_control
 from tests.helpers.transcript import Transcript, audio, command, data, video
+
+PUBLISH = command("publish", 3, None, "s", "live", msid=1)
 
 
 @pytest.fixture
@@ -68,6 +71,56 @@ def test_media_on_message_stream_0_belong_to_the_only_stream(script):
     script.received(audio(msid=0))
     script.reported(audio(msid=1))
     script.received(command("createStream", 0), audio(msid=0))
+
+
+def requested(script):
+    """Come as far as a publish that waits for its grant."""
+    script.connects()
+    script.received(PUBLISH)
+    script._told.clear()
+
+
+def test_media_that_do_not_wait_for_the_grant_are_reported_with_it_as_if_they_had(script):
+    requested(script)
+    named = data(amf0.encode("@setDataFrame", "onMetaData", {}))
+    parts = Message(messages.AGGREGATE, 0, 1, b"\x08\0\0\x02\0\0\x07\0\0\0\0\xaf\1\0\0\0\x0d", 4)
+    script.received(named, video(b"\x17\0"), audio(msid=0), parts)
+    script.sent()
+    script.reported()
+    assert script.decides("accept_publish", 1) == [
+        data(amf0.encode("onMetaData", {})),
+        video(b"\x17\0"),
+        audio(msid=1),
+        audio(b"\xaf\1", csid=4),
+    ]
+    script.sent("1: onStatus 0 status NetStream.Publish.Start")
+    script.received(video())
+    script.reported(video())
+
+
+def test_broken_media_from_before_the_grant_end_the_session_with_it(script):
+    requested(script)
+    script.received(video(), Message(messages.AGGREGATE, 0, 1, b"\x08\xff", 4))
+    *media, ended, terminated = script.decides("accept_publish", 1)
+    assert media == [video()]
+    assert (type(ended), type(terminated)) == (PublishEnded, Terminated)
+    assert terminated.reason.startswith("message: ")
+    script.sent("1: onStatus 0 status NetStream.Publish.Start")
+
+
+@pytest.mark.parametrize("ending", ["refuse_publish", "closeStream"])
+def test_media_from_before_a_grant_that_never_came_are_nobodys(script, ending):
+    requested(script)
+    script.received(command("createStream", 4), command("publish", 5, None, "other", "live", msid=2), video())
+    if ending == "closeStream":
+        script.received(command("closeStream", 0, msid=1))
+    else:
+        script.decides("refuse_publish", 1, refused=Refused("NetStream.Publish.Denied", "no"))
+    script.received(command("publish", 6, None, "s", "live", msid=1), audio())
+    script._said.clear()
+    script._told.clear()
+    assert script.decides("accept_publish", 1) == [audio()]
+    script._said.clear()
 
 
 def test_a_ping_is_answered_and_unknown_events_are_not(script):

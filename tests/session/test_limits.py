@@ -6,12 +6,13 @@ from dataclasses import fields
 
 import pytest
 
+from rtmpd.session.dialogue import EARLY_MESSAGE_BYTES
 from rtmpd.session.events import PauseChanged, PlayEnded, PlayRequested, PublishRequested, Terminated
 from rtmpd.session.limits import CONTROL_BODY_BYTES, Limits, TokenBucket, body_limits
 from rtmpd.wire import amf0, messages
 from rtmpd.wire.chunk_writer import encode_message
 from rtmpd.wire.messages import Message
-from tests.helpers.transcript import START, Transcript, command, data, video
+from tests.helpers.transcript import START, Transcript, audio, command, data, video
 
 
 def last_event(prepare, received, **limits):
@@ -89,6 +90,17 @@ def test_values_of_converted_data_are_limited():
     assert last_event("publishes", [DATA_AMF3], data_elements=8) is None
 
 
+def test_media_that_come_before_their_grant_are_kept_up_to_a_limit_from_the_first_on():
+    one = video(bytes(1000))
+    limits = Limits(early_bytes=3 * (1000 + EARLY_MESSAGE_BYTES), stray_bytes=3000)
+    script = Transcript(limits=limits)
+    script.connects()
+    script.received(PUBLISH, *[one] * 4, audio(b""), one)
+    assert script.decides("accept_publish", 1) == [one] * 3
+    script.received(command("deleteStream", 0, None, 1), one)
+    assert is_over(script._told[-1])  # what was not kept counts as stray
+
+
 def test_data_above_its_rate_is_dropped():
     limits = {"data_bytes": 1000, "data_bytes_per_s": 10}
     script = Transcript(limits=Limits(**limits))
@@ -136,6 +148,7 @@ def test_lingering_is_limited():
 
 def test_every_limit_has_a_test():
     elsewhere = {
+        "early_bytes",
         *("streams_per_connection", "amf_depth", "command_elements", "data_elements", "data_bytes_per_s"),
         *("app_bytes", "key_bytes", "handshake_s", "connect_s", "command_s", "publisher_idle_s", "linger_s"),
     }
