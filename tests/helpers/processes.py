@@ -17,18 +17,18 @@ _LAST_WORDS_S = 2.0
 """For output to be read when a process has ended; one of its children may still hold the pipe."""
 
 
-def wait_until(reached: Callable[[], bool], what: str, timeout_s: float = PATIENCE_S) -> None:
+def wait_until(reached: Callable[[], bool], what: str | Callable[[], str], timeout_s: float = PATIENCE_S) -> None:
     """
     Poll for what nothing announces: a file, another process, the kernel's tables.
 
     Args:
         reached: asked every 10 ms.
-        what: is waited for; the failure's message.
+        what: is waited for; the failure's message, or what makes it when it is needed.
         timeout_s: after which the test fails.
     """
     deadline = time.monotonic() + timeout_s
     while not reached():
-        assert time.monotonic() < deadline, f"not within {timeout_s:g} s: {what}"
+        assert time.monotonic() < deadline, f"not within {timeout_s:g} s: {what if isinstance(what, str) else what()}"
         threading.Event().wait(0.01)
 
 
