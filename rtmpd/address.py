@@ -1,9 +1,13 @@
-"""A host and a port, as a person writes them."""
+"""A host and a port, as a person writes them, and what limits count of a peer's IP address."""
 
 from __future__ import annotations
 
 import ipaddress
+from ipaddress import IPv4Address, IPv6Address, IPv6Network
 from typing import NamedTuple, Self
+
+HOST_PREFIX_BITS = 64
+"""Of an IPv6 address; the others tell the hosts of one link apart (RFC 4291 section 2.5.1), and one host may use them all."""
 
 
 class Address(NamedTuple):
@@ -48,3 +52,36 @@ class Address(NamedTuple):
 
     def __str__(self) -> str:
         return f"[{self.host}]:{self.port}" if ":" in self.host else f"{self.host}:{self.port}"
+
+
+def counted_as(address: str) -> str:
+    """
+    Say what a limit for each address counts: one host of IPv6 has a whole network of them.
+
+    Args:
+        address: of a peer, as its socket reports it.
+
+    Returns:
+        An IPv4 address, also of one that is written as IPv6; the network of an IPv6 address, without its zone, but for this
+        machine's own; what is neither, as it is.
+    """
+    if ":" not in address:
+        return address
+    try:
+        peer = plain(IPv6Address(address.partition("%")[0]))
+    except ValueError:
+        return address
+    if isinstance(peer, IPv4Address) or peer.is_loopback:
+        return str(peer)
+    return str(IPv6Network((int(peer), HOST_PREFIX_BITS), strict=False))
+
+
+def plain(address: IPv4Address | IPv6Address) -> IPv4Address | IPv6Address:
+    """
+    Take an IPv4 address for one however it is written; `::ffff:192.0.2.1` is what a socket for both kinds reports.
+
+    Args:
+        address: of either kind.
+    """
+    mapped = address.ipv4_mapped if isinstance(address, IPv6Address) else None
+    return address if mapped is None else mapped

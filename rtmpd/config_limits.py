@@ -69,4 +69,6 @@ class LimitsConfig(SessionLimits):
         default=0, ge=0, description="Connections at once; 0: as many as the open-file limit allows."
     )
     handshaking: Count = Field(default=4096, description="Connections at once that have not finished the handshake.")
-    handshaking_per_address: Count = Field(default=1024, description="The same, from one address.")
+    handshaking_per_address: Count = Field(
+        default=1024, description="The same, from one address; of IPv6, from one /64."
+    )

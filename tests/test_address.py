@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import pytest
 
-from rtmpd.address import Address
+from rtmpd.address import Address, counted_as
 
 
 @pytest.mark.parametrize(
@@ -56,3 +56,33 @@ def test_loopback_is_recognised(host):
 @pytest.mark.parametrize("host", ["", "0.0.0.0", "::", "192.0.2.1", "example.org", "localhost.example.org"])
 def test_what_may_be_reachable_is_not_called_loopback(host):
     assert not Address(host, 1).loopback
+
+
+@pytest.mark.parametrize(
+    ("address", "expected"),
+    [
+        ("192.0.2.1", "192.0.2.1"),
+        ("127.0.0.1", "127.0.0.1"),
+        ("::ffff:192.0.2.1", "192.0.2.1"),
+        ("::FFFF:C000:201%eth0", "192.0.2.1"),
+        ("2001:db8:1:2:3:4:5:6", "2001:db8:1:2::/64"),
+        ("2001:db8:1:2::", "2001:db8:1:2::/64"),
+        ("2001:DB8:1:2:ffff:ffff:ffff:ffff", "2001:db8:1:2::/64"),
+        ("2001:db8:1:3::", "2001:db8:1:3::/64"),
+        ("fe80::1%eth0", "fe80::/64"),
+        ("fe80::2%2", "fe80::/64"),
+        ("::1", "::1"),
+        ("::1%lo", "::1"),
+        ("::2", "::/64"),
+        ("", ""),
+        ("-", "-"),
+        ("a:b", "a:b"),
+        ("%", "%"),
+    ],
+)
+def test_a_host_is_counted_once_however_many_addresses_it_has(address, expected):
+    assert counted_as(address) == expected
+
+
+def test_what_is_counted_is_counted_as_itself():
+    assert counted_as(counted_as("2001:db8::1")) == "2001:db8::/64"

@@ -16,7 +16,7 @@ MAY_IMPORT = {
     "rtmpd.media": {"errors", "wire"},
     "rtmpd.session": {"errors", "wire", "media"},
     "rtmpd.live": {"errors", "wire", "media"},
-    "rtmpd.net": {"errors", "config", "logs", "session", "live", "wire", "media"},
+    "rtmpd.net": {"errors", "address", "config", "logs", "session", "live", "wire", "media"},
     "rtmpd.store": {"errors"},
     "rtmpd.workers": {
         "errors",

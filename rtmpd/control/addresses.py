@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import ipaddress
 from collections.abc import Sequence
-from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network
+from ipaddress import IPv4Network, IPv6Network
+
+from rtmpd.address import plain
 
 Network = IPv4Network | IPv6Network
 _MAPPED = IPv6Network("::ffff:0:0/96")
@@ -28,7 +30,7 @@ def is_admitted(address: str, allow: Sequence[Network], deny: Sequence[Network])
     if not allow and not deny:
         return True
     try:
-        peer = _plain(ipaddress.ip_address(address))
+        peer = plain(ipaddress.ip_address(address))
     except ValueError:
         return False
     if any(peer in _plain_network(each) for each in deny):
@@ -41,17 +43,12 @@ def is_this_machine(address: str) -> bool:
     Say whether a peer is a program of this machine, which may be a proxy for others.
 
     Args:
-        address: as its socket reports it; empty for the control socket.
+        address: as its socket reports it, or as limits count it; empty for the control socket.
     """
     try:
-        return not address or _plain(ipaddress.ip_address(address)).is_loopback
+        return not address or plain(ipaddress.ip_address(address)).is_loopback
     except ValueError:
         return False
-
-
-def _plain(address: IPv4Address | IPv6Address) -> IPv4Address | IPv6Address:
-    mapped = address.ipv4_mapped if isinstance(address, IPv6Address) else None
-    return address if mapped is None else mapped
 
 
 def _plain_network(network: Network) -> Network:

@@ -8,6 +8,7 @@ from abc import ABC, abstractmethod
 from collections import Counter
 from dataclasses import dataclass
 
+from rtmpd.address import counted_as
 from rtmpd.net.report import RateReporter
 from rtmpd.net.services import Services
 
@@ -41,6 +42,7 @@ class Acceptor(ABC):
         self._socket = listening
         self._admission = admission
         self._handshaking: Counter[str] = Counter()
+        """By address, as `counted_as` has it."""
         self._refusals = RateReporter(services.log, services.loop.time)
         services.loop.add_reader(listening.fileno(), self._accept)
 
@@ -70,23 +72,24 @@ class Acceptor(ABC):
             self._admit(connection, str(address[0]))
 
     def _admit(self, connection: socket.socket, address: str) -> None:
-        limits = self._admission
+        limits, counted = self._admission, counted_as(address)
         if (
             not self._has_room()
             or self._handshaking.total() >= limits.handshaking
-            or self._handshaking[address] >= limits.handshaking_per_address
+            or self._handshaking[counted] >= limits.handshaking_per_address
         ):
             connection.close()
             self._refusals.warn("connections refused: a limit on connections is reached")
             return
-        self._handshaking[address] += 1
+        self._handshaking[counted] += 1
         if not self._take(connection, address):
             self._handshake_done(address)
 
     def _handshake_done(self, address: str) -> None:
-        self._handshaking[address] -= 1
-        if not self._handshaking[address]:
-            del self._handshaking[address]
+        counted = counted_as(address)
+        self._handshaking[counted] -= 1
+        if not self._handshaking[counted]:
+            del self._handshaking[counted]
 
     def _pause(self, error: OSError) -> None:
         """Out of descriptors or buffers: the backlog waits a moment; anything else is our own bug."""

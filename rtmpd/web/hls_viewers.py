@@ -10,11 +10,14 @@ from __future__ import annotations
 
 import contextlib
 import hashlib
+from collections import Counter
 from collections.abc import Iterator
 from http import HTTPStatus
 
 from aiohttp import web
 
+from rtmpd.address import counted_as
+from rtmpd.control.addresses import is_this_machine
 from rtmpd.control.rooms import Named
 from rtmpd.errors import Refused
 from rtmpd.live.stream import Stream
@@ -26,6 +29,11 @@ from rtmpd.web.waiting import Waiting
 
 MOST_VIEWERS = 10_000
 """At once; a new one is refused then."""
+MOST_VIEWERS_PER_ADDRESS = 2500
+"""
+Of those, from one address that is not this machine's: another query is another viewer, and a request in 16 s keeps it, so that
+one client could have all places. A quarter, and none for this machine's, for the reasons that recordings have.
+"""
 BANNED_S = 60.0
 """Who was sent away is refused for so long: players ask again by themselves."""
 DIRECTIVES = "_HLS_"
@@ -151,6 +159,8 @@ class Viewers:
         self._viewers: dict[bytes, Viewer] = {}
         self._by_source: dict[bytes, Viewer] = {}
         self._banned: dict[bytes, tuple[float, str]] = {}
+        self._by_address: Counter[str] = Counter()
+        """How many there are, by address as `counted_as` has it."""
 
     def __len__(self) -> int:
         return len(self._viewers)
@@ -179,9 +189,8 @@ class Viewers:
         services = self.services
         if services.connect_refusal is not None:
             raise Refusal(HTTPStatus.SERVICE_UNAVAILABLE, services.connect_refusal.description)
-        if len(self._viewers) >= MOST_VIEWERS:
-            raise Refusal(HTTPStatus.SERVICE_UNAVAILABLE, f"{MOST_VIEWERS} watch by HLS already")
         number, address = next(client_numbers), request.remote or ""
+        self._check_room(address)
         try:
             grant = await self._media.admit(request, asked, number)
         except Refusal as refusal:
@@ -189,8 +198,12 @@ class Viewers:
                 "play refused", client=number, address=address, role="play", stream=asked.path, why=refusal.detail
             )
             raise
-        # A hook takes its time: another request of the same viewer may have come and been admitted.
-        return self._find(key) or self._enter(Viewer(self, key, number, address, grant))
+        # A hook takes its time: another request of the same viewer may have come and been admitted, or those of many others.
+        viewer = self._find(key)
+        if viewer is None:
+            self._check_room(address)
+            viewer = self._enter(Viewer(self, key, number, address, grant))
+        return viewer
 
     def note_source(self, viewer: Viewer, request: web.Request, edition: str) -> None:
         """Remember that what is asked for of an edition, from where this request came, goes to a viewer."""
@@ -211,6 +224,10 @@ class Viewers:
         self.services.connections.discard(viewer)
         if self._viewers.pop(viewer.key, None) is not None:
             self.services.visitors -= 1
+            counted = counted_as(viewer.address)
+            self._by_address[counted] -= 1
+            if not self._by_address[counted]:
+                del self._by_address[counted]
         for source in viewer.sources:
             if self._by_source.get(source) is viewer:
                 del self._by_source[source]
@@ -234,8 +251,17 @@ class Viewers:
             raise Refusal(HTTPStatus.FORBIDDEN, reason)
         return self._viewers.get(key)
 
+    def _check_room(self, address: str) -> None:
+        counted = counted_as(address)
+        if len(self._viewers) >= MOST_VIEWERS:
+            raise Refusal(HTTPStatus.SERVICE_UNAVAILABLE, f"{MOST_VIEWERS} watch by HLS already")
+        if self._by_address[counted] >= MOST_VIEWERS_PER_ADDRESS and not is_this_machine(counted):
+            reason = f"{MOST_VIEWERS_PER_ADDRESS} watch by HLS from {counted} already"
+            raise Refusal(HTTPStatus.SERVICE_UNAVAILABLE, reason)
+
     def _enter(self, viewer: Viewer) -> Viewer:
         self._viewers[viewer.key] = viewer
+        self._by_address[counted_as(viewer.address)] += 1
         self.services.visitors += 1
         self.services.connections.add(viewer)
         return viewer

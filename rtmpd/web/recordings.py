@@ -23,6 +23,7 @@ from urllib.parse import quote, unquote
 
 from aiohttp import web
 
+from rtmpd.address import counted_as
 from rtmpd.config import Config
 from rtmpd.control.addresses import is_this_machine
 from rtmpd.control.recorded import RecordedFile, RecordedFiles
@@ -77,7 +78,7 @@ class Recordings:
         self._admissions = Admissions(media)
         self._threads = ThreadPoolExecutor(_THREADS, "recordings")
         self._readers: Counter[str] = Counter()
-        """Transfers, by address."""
+        """Transfers, by address as `counted_as` has it."""
 
     def routes(self) -> list[web.RouteDef]:
         """What it answers."""
@@ -95,7 +96,7 @@ class Recordings:
     async def _answer(self, request: web.Request) -> web.StreamResponse:
         file = await self._find(request)
         await self._admissions.require(request, file.stream, file.file_id)
-        address = request.remote or ""
+        address = counted_as(request.remote or "")
         self._check_room(request, address)
         self._readers[address] += 1
         try:

@@ -57,6 +57,7 @@ def test_denied_goes_before_allowed_and_a_list_of_allowed_excludes_the_rest(addr
         ("", True),
         ("192.0.2.1", False),
         ("fe80::1%eth0", False),
+        ("2001:db8::/64", False),
         ("zork", False),
     ],
 )

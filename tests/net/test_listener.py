@@ -12,6 +12,7 @@ import pytest
 from rtmpd.errors import StartError
 from rtmpd.net.acceptor import Admission
 from rtmpd.net.listener import Listener, listen
+from tests.helpers.elsewhere import Elsewhere
 from tests.helpers.rig import Rig
 
 
@@ -72,6 +73,29 @@ async def test_half_open_connections_are_bounded_and_make_room_when_they_go(limi
             again = door.knock()
             await rig.until(lambda: len(rig.services.connections) == 1)
             assert not refused(again)
+
+
+@pytest.mark.parametrize(
+    ("one", "other"),
+    [
+        (("2001:db8::1", "2001:db8::2", "2001:db8::3"), "2001:db8:0:1::1"),
+        (("192.0.2.1", "::ffff:192.0.2.1", "192.0.2.1"), "192.0.2.2"),
+    ],
+)
+async def test_all_that_one_host_may_call_itself_counts_together(one, other):
+    async with Rig() as rig:
+        with Door(rig, handshaking_per_address=2) as door:
+            door.listener._socket = Elsewhere(door.socket, *one, other, one[2])
+            *clients, stranger = [door.knock() for _ in range(4)]
+            await rig.until(lambda: len(rig.services.connections) == 3)
+            await rig.until(lambda: refused(clients[2]))
+            assert [refused(each) for each in (*clients, stranger)] == [False, False, True, False]
+            assert {each.address for each in rig.services.connections} == {*one[:2], other}
+
+            clients[0].close()
+            await rig.until(lambda: len(rig.services.connections) == 2)
+            door.knock()
+            await rig.until(lambda: len(rig.services.connections) == 3)
 
 
 async def test_without_descriptors_the_backlog_waits_and_is_served_later():

@@ -6,6 +6,7 @@ import pytest
 
 from rtmpd.errors import Refused
 from rtmpd.web import hls, hls_viewers
+from tests.helpers.elsewhere import HEADER, let_requests_say_where_they_come_from
 from tests.helpers.hls_rig import HlsRig
 
 
@@ -143,6 +144,39 @@ async def test_there_is_an_end_to_how_many_may_watch(rig, monkeypatch):
 
     assert (await rig.get("/live/cam.m3u8?another=1")).status == 503
     assert (await rig.get()).status == 200
+
+
+async def test_one_host_does_not_have_all_places_but_this_machine_may(rig, monkeypatch):
+    monkeypatch.setattr(hls_viewers, "MOST_VIEWERS_PER_ADDRESS", 2)
+    let_requests_say_where_they_come_from(monkeypatch)
+
+    async def ask(number, address):
+        return await rig.get(f"/live/cam.m3u8?viewer={number}", **{HEADER: address})
+
+    admitted = [await ask(each, f"2001:db8::{each}") for each in (1, 2)]
+    refused = await ask(3, "2001:db8::3")
+    assert [each.status for each in (*admitted, refused)] == [200, 200, 503]
+    assert b"2 watch by HLS from 2001:db8::/64 already" in refused.body
+    assert (await ask(1, "2001:db8::1")).status == 200
+    assert (await ask(1, "2001:db8:0:1::1")).status == 200
+    assert [(await ask(each, "127.0.0.1")).status for each in range(3)] == [200] * 3
+
+    next(each for each in rig.viewers if each.address == "2001:db8::1").leave("asked for nothing any more")
+    assert (await ask(3, "2001:db8::3")).status == 200
+    for viewer in rig.viewers:
+        viewer.leave("asked for nothing any more")
+    assert not rig.hls._viewers._by_address
+
+
+async def test_who_was_admitted_by_a_slow_hook_must_still_find_room(rig, asked, monkeypatch):
+    monkeypatch.setattr(hls_viewers, "MOST_VIEWERS", 1)
+    rig.rig.policy.gate.clear()
+    async with rig.asking("/live/cam.m3u8?a", "/live/cam.m3u8?b") as answers:
+        await rig.until(lambda: len(asked) == 2)
+        rig.rig.policy.gate.set()
+
+    assert sorted(each.result().status for each in answers) == [200, 503]
+    assert len(rig.viewers) == 1
 
 
 async def test_a_server_that_drains_lets_nobody_new_in(rig):

@@ -22,6 +22,7 @@ from rtmpd.web.guard import Guard
 from rtmpd.web.media import Media
 from rtmpd.web.problems import answering
 from rtmpd.web.recordings import Recordings, attachment, with_query
+from tests.helpers.elsewhere import HEADER, let_requests_say_where_they_come_from
 from tests.helpers.site import config_of
 from tests.helpers.store import contents_of, file_row, recording_row
 from tests.helpers.studio import until
@@ -279,10 +280,10 @@ async def test_a_file_that_is_cut_is_not_taken_for_whole(shelf):
             await response.read()
 
 
-async def read_nothing(shelf):
+async def read_nothing(shelf, address=""):
     """Ask for a large file on a socket, and do not read."""
     reader, writer = await asyncio.open_connection("127.0.0.1", shelf.client.port, limit=1)
-    writer.write(f"GET /recordings/{PATH} HTTP/1.1\r\nHost: localhost\r\n\r\n".encode())
+    writer.write(f"GET /recordings/{PATH} HTTP/1.1\r\nHost: localhost\r\n{HEADER}: {address}\r\n\r\n".encode())
     await writer.drain()
     return reader, writer
 
@@ -316,19 +317,24 @@ async def test_slow_readers_are_in_nobodys_way_and_their_number_is_bounded(shelf
     assert (await shelf.ask("live/small.flv"))[0] == 200
 
 
-async def test_one_address_does_not_have_all_readers_but_this_machine_may(shelf, monkeypatch):
+async def test_one_host_does_not_have_all_readers_but_this_machine_may(shelf, monkeypatch):
     monkeypatch.setattr(recordings, "MOST_READERS_PER_ADDRESS", 3)
+    let_requests_say_where_they_come_from(monkeypatch)
     await shelf.add("f", data=bytes(64 << 20))
-    slow = [await read_nothing(shelf) for _ in range(4)]
-    await until(lambda: shelf.readers == 4)
-    monkeypatch.setattr(recordings, "is_this_machine", lambda _: False)
+    slow = [await read_nothing(shelf, f"2001:db8::{number}") for number in range(3)]
+    slow += [await read_nothing(shelf, address) for address in ("127.0.0.1", "::1") for _ in range(4)]
+    await until(lambda: shelf.readers == 11)
 
-    status, headers, body = await shelf.ask()
-    assert (status, headers["Retry-After"], b"3 recordings are being read from 127.0.0.1" in body) == (503, "5", True)
-    for _, writer in slow[:2]:
-        writer.transport.abort()
-    await until(lambda: shelf.readers == 2)
-    assert (await shelf.ask(Range="bytes=0-9"))[0] == 206
-    for _, writer in slow[2:]:
+    status, headers, body = await shelf.ask(**{HEADER: "2001:db8::9"})
+    assert (status, headers["Retry-After"], b"3 recordings are being read from 2001:db8::/64" in body) == (
+        503,
+        "5",
+        True,
+    )
+    assert (await shelf.ask(Range="bytes=0-9", **{HEADER: "2001:db8:0:1::9"}))[0] == 206
+    slow[0][1].transport.abort()
+    await until(lambda: shelf.readers == 10)
+    assert (await shelf.ask(Range="bytes=0-9", **{HEADER: "2001:db8::9"}))[0] == 206
+    for _, writer in slow[1:]:
         writer.transport.abort()
     await until(lambda: not shelf.recordings._readers)
