@@ -19,6 +19,8 @@ from aiohttp import web
 from aiohttp.typedefs import Handler, Middleware
 
 from rtmpd.config import Config
+from rtmpd.control.addresses import is_this_machine
+from rtmpd.web.guesses import Guesses, too_many
 from rtmpd.web.problems import Refusal
 from rtmpd.web.sessions import COOKIE, Sessions
 
@@ -45,6 +47,8 @@ class Guard:
             config: its http and urls.
         """
         self.sessions = Sessions()
+        self.guesses = Guesses()
+        """Wrong tokens in headers; who opens sessions adds theirs."""
         self._tokens: Sequence[bytes] = ()
         self.reload(config)
 
@@ -82,7 +86,7 @@ class Guard:
             open_to_all: needs no token.
 
         Raises:
-            Refusal: 401, 403 or 421.
+            Refusal: 401, 403, 421 or 429.
         """
         if _over_control_socket(request):
             return
@@ -190,7 +194,13 @@ class Guard:
                 "Authorization: Bearer TOKEN is expected, with a token of http.token",
                 headers={"WWW-Authenticate": 'Bearer realm="rtmpd"'},
             )
+        address = request.remote or ""
+        # A program of this machine may be a proxy: whoever guesses through it would keep the token of all others from its use.
+        if self.guesses.are_too_many(address) and not is_this_machine(address):
+            raise too_many()
         if not self.is_token(given.strip()):
+            if not is_this_machine(address):
+                self.guesses.count(address)
             raise Refusal(
                 HTTPStatus.UNAUTHORIZED,
                 "the token is not one of http.token",

@@ -121,7 +121,7 @@ def _responses(route: Route, schemas: _Schemas, *, wants_token: bool) -> Json:
     if route.body is not None:
         statuses.add(HTTPStatus.REQUEST_TIMEOUT)
     if wants_token and route.path not in OPEN_TO_ALL:
-        statuses.add(HTTPStatus.UNAUTHORIZED)
+        statuses |= {HTTPStatus.UNAUTHORIZED, HTTPStatus.TOO_MANY_REQUESTS}
     problem = {CONTENT_TYPE: {"schema": schemas.reference(Problem, "serialization")}}
     responses: Json = {"200": {"description": "It is so.", "content": _answer(route, schemas)}}
     for status in sorted(statuses):

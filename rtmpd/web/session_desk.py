@@ -13,8 +13,9 @@ from rtmpd.web.api import json_response
 from rtmpd.web.bodies import NotJson, parse_json, read_body
 from rtmpd.web.faults import faults_of
 from rtmpd.web.guard import Guard
+from rtmpd.web.guesses import too_many
 from rtmpd.web.problems import HEADERS, Refusal
-from rtmpd.web.sessions import COOKIE, Guesses
+from rtmpd.web.sessions import COOKIE
 
 PATH = "/session"
 BODY_BYTES = 4096
@@ -44,10 +45,9 @@ class SessionDesk:
         Prepare.
 
         Args:
-            guard: keeps the sessions.
+            guard: keeps the sessions, and counts the guesses.
         """
         self._guard = guard
-        self._guesses = Guesses()
 
     def routes(self) -> list[web.RouteDef]:
         """What it answers."""
@@ -76,7 +76,7 @@ class SessionDesk:
             faults = faults_of(error, SessionOpening)
             raise Refusal(HTTPStatus.UNPROCESSABLE_ENTITY, faults[0], faults) from None
         if self._guard.wants_token:
-            self._check(asked.token)
+            self._check(asked.token, request.remote or "")
         response = web.Response(status=HTTPStatus.NO_CONTENT, headers=HEADERS)
         secure = request.secure or request.headers.get("Origin", "").startswith("https://")
         response.set_cookie(
@@ -89,17 +89,13 @@ class SessionDesk:
         )
         return response
 
-    def _check(self, token: str | None) -> None:
+    def _check(self, token: str | None, address: str) -> None:
         if token is None:
             raise Refusal(HTTPStatus.UNAUTHORIZED, "token: a token of http.token is expected")
-        if self._guesses.are_too_many:
-            raise Refusal(
-                HTTPStatus.TOO_MANY_REQUESTS,
-                "too many wrong tokens; try again in a second",
-                headers={"Retry-After": "1"},
-            )
+        if self._guard.guesses.are_too_many(address):
+            raise too_many()
         if not self._guard.is_token(token):
-            self._guesses.count()
+            self._guard.guesses.count(address)
             raise Refusal(HTTPStatus.UNAUTHORIZED, "the token is not one of http.token")
 
     async def _close(self, request: web.Request) -> web.StreamResponse:

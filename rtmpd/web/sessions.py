@@ -10,7 +10,6 @@ from __future__ import annotations
 import hashlib
 import secrets
 import time
-from collections import deque
 from collections.abc import Callable
 from typing import ClassVar
 
@@ -19,10 +18,7 @@ IDLE_S = 12 * 3600.0
 """Since its last use."""
 MOST_SESSIONS = 256
 """With one more the one that was not used for longest ends."""
-WRONG_TOKENS = 10
-"""Guesses that are looked at within a second, all callers together."""
 _ID_BYTES = 32
-_WITHIN_S = 1.0
 
 
 class Sessions:
@@ -84,29 +80,6 @@ class Sessions:
     def close_all(self) -> None:
         """End all."""
         self._used_s.clear()
-
-
-class Guesses:
-    """Wrong tokens of the last second: with too many of them no further one is looked at."""
-
-    def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
-        """
-        Start with none.
-
-        Args:
-            clock: seconds.
-        """
-        self._clock = clock
-        self._wrong_s: deque[float] = deque(maxlen=WRONG_TOKENS)
-
-    @property
-    def are_too_many(self) -> bool:
-        """Whether to wait."""
-        return len(self._wrong_s) == WRONG_TOKENS and self._clock() - self._wrong_s[0] < _WITHIN_S
-
-    def count(self) -> None:
-        """One more was wrong."""
-        self._wrong_s.append(self._clock())
 
 
 def _hashed(session: str) -> bytes:

@@ -4,8 +4,13 @@ from __future__ import annotations
 
 import pytest
 from aiohttp import web
+from aiohttp.test_utils import make_mocked_request
 
-from tests.helpers.site import TOKEN, RunningSite
+from rtmpd.web.guard import Guard
+from rtmpd.web.guesses import WRONG_TOKENS, Guesses
+from rtmpd.web.problems import Refusal
+from rtmpd.web.sessions import COOKIE
+from tests.helpers.site import TOKEN, RunningSite, config_of
 
 STREAMS = "/api/v1/streams"
 TWO_TOKENS = {"http": {"token": [TOKEN, "another"]}}
@@ -159,6 +164,73 @@ def test_tokens_can_be_rolled_without_a_restart(closed, tmp_path):
 
     assert status(closed, Authorization="Bearer new") == 200
     assert status(closed, Authorization=f"Bearer {TOKEN}") == 401
+
+
+@pytest.fixture
+def guard(tmp_path):
+    """One that counts guesses and knows no time, so that each of them is of the last second."""
+    guard = Guard(config_of(tmp_path, **TWO_TOKENS))
+    guard.guesses = Guesses(lambda: 0.0)
+    return guard
+
+
+def check(guard, authorization, address, **headers):
+    """Ask from an address; returns the status of the refusal, or 200."""
+    request = make_mocked_request("GET", STREAMS, {"Authorization": authorization, **headers}).clone(remote=address)
+    try:
+        guard.check(request)
+    except Refusal as refusal:
+        return refusal.status
+    return 200
+
+
+def guess(guard, address):
+    """Guess once more than is looked at; returns the statuses."""
+    return [check(guard, f"Bearer guess{number}", address) for number in range(WRONG_TOKENS + 1)]
+
+
+def test_with_too_many_wrong_tokens_no_further_one_is_looked_at(guard, monkeypatch):
+    assert guess(guard, "192.0.2.1") == [401] * WRONG_TOKENS + [429]
+
+    monkeypatch.setattr(guard, "is_token", lambda _: pytest.fail("it was looked at"))
+    assert check(guard, f"Bearer {TOKEN}", "192.0.2.1") == 429
+
+
+def test_the_right_token_is_let_in_from_everywhere_else(guard):
+    guess(guard, "2001:db8::1")
+
+    assert check(guard, f"Bearer {TOKEN}", "2001:db8::2") == 429
+    for address in ("2001:db8:0:1::1", "192.0.2.1", "127.0.0.1"):
+        assert check(guard, f"Bearer {TOKEN}", address) == 200
+
+
+@pytest.mark.parametrize("address", ["127.0.0.1", "::1", "::ffff:127.0.0.1"])
+def test_who_guesses_through_a_proxy_of_this_machine_shuts_nobody_out(guard, address):
+    assert guess(guard, address) == [401] * (WRONG_TOKENS + 1)
+    assert check(guard, f"Bearer {TOKEN}", address) == 200
+    assert not guard.guesses.are_too_many(address)
+
+
+def test_what_shows_no_token_is_no_guess_and_a_session_is_not_held_up(guard):
+    for _ in range(2 * WRONG_TOKENS):
+        assert check(guard, "Basic zork", "192.0.2.1") == 401
+    guess(guard, "192.0.2.1")
+
+    cookie = f"{COOKIE}={guard.sessions.open()}"
+    assert check(guard, f"Bearer {TOKEN}", "192.0.2.1", Cookie=cookie) == 200
+    assert check(guard, "Basic zork", "192.0.2.1") == 401
+
+
+def test_media_do_not_tell_who_guesses_more_than_the_api_does(guard):
+    def has_token(token):
+        headers = {"Authorization": f"Bearer {token}"}
+        return guard.has_token(make_mocked_request("GET", "/live/s.flv", headers).clone(remote="192.0.2.1"))
+
+    assert has_token(TOKEN)
+    for number in range(WRONG_TOKENS):
+        assert not has_token(f"guess{number}")
+    assert not has_token(TOKEN)
+    assert check(guard, f"Bearer {TOKEN}", "192.0.2.1") == 429
 
 
 class OneFile:

@@ -8,7 +8,9 @@ import ssl
 import aiohttp
 import pytest
 
-from rtmpd.web.sessions import COOKIE, WRONG_TOKENS
+from rtmpd.web.guesses import WRONG_TOKENS, Guesses
+from rtmpd.web.sessions import COOKIE
+from tests.helpers.elsewhere import HEADER, let_requests_say_where_they_come_from
 from tests.helpers.live_site import LiveSite
 from tests.helpers.site import config_of
 
@@ -27,6 +29,11 @@ async def ask(site, method, path, json=None, cookie=None, *, secure=False, **hea
     ):
         response.body = await response.read()
         return response
+
+
+def here(number):
+    """One of the addresses of a host."""
+    return {HEADER: f"2001:db8::{number:x}"}
 
 
 async def open_session(site, json=None, **options):
@@ -86,14 +93,36 @@ async def test_what_a_form_of_a_foreign_page_can_post_opens_nothing(tmp_path):
 
 async def test_wrong_tokens_are_counted_and_further_ones_not_looked_at(tmp_path):
     async with LiveSite(tmp_path, http=HTTP) as site:
+        site.site._guard.guesses = Guesses(lambda: 0.0)
+        cookie = await open_session(site)
         statuses = [(await ask(site, "POST", "/session", {"token": "wrong"})).status for _ in range(WRONG_TOKENS + 1)]
         answer = await ask(site, "POST", "/session", {"token": TOKEN})
 
-        assert statuses.count(401) >= WRONG_TOKENS
-        if statuses[-1] == 429:  # a machine that takes a second for this has begun to count anew
-            assert (answer.status, answer.headers["Retry-After"]) == (429, "1")
-        # Who has the token in a header, or a session, is not held up by those who guess.
+        assert statuses == [401] * WRONG_TOKENS + [429]
+        assert (answer.status, answer.headers["Retry-After"]) == (429, "1")
+        # Who has the token in a header, or a session, is not held up by those who guess behind the same proxy.
         assert (await ask(site, "GET", STREAMS, Authorization=f"Bearer {TOKEN}")).status == 200
+        assert (await ask(site, "GET", STREAMS, cookie=cookie.value)).status == 200
+
+
+async def test_guesses_by_header_and_by_session_are_counted_together_for_each_host(tmp_path, monkeypatch):
+    let_requests_say_where_they_come_from(monkeypatch)
+    async with LiveSite(tmp_path, http=HTTP) as site:
+        site.site._guard.guesses = Guesses(lambda: 0.0)
+        for each in range(WRONG_TOKENS):
+            wrong = {"json": {"token": "wrong"}} if each % 2 else {"Authorization": "Bearer wrong"}
+            answer = await ask(site, *(("POST", "/session") if each % 2 else ("GET", STREAMS)), **wrong, **here(each))
+            assert answer.status == 401
+
+        right = {"Authorization": f"Bearer {TOKEN}"}
+        for path in (STREAMS, "/api/v1/events", "/metrics"):
+            answer = await ask(site, "GET", path, **right, **here(99))
+            assert (answer.status, answer.headers["Retry-After"]) == (429, "1")
+        assert (await ask(site, "POST", "/session", {"token": TOKEN}, **here(99))).status == 429
+        assert b'"is_open":false' in (await ask(site, "GET", "/session", **right, **here(99))).body
+        elsewhere = {HEADER: "2001:db8:0:1::1"}
+        assert (await ask(site, "GET", STREAMS, **right, **elsewhere)).status == 200
+        assert (await ask(site, "POST", "/session", {"token": TOKEN}, **elsewhere)).status == 204
 
 
 async def test_where_no_token_is_needed_anybody_of_this_machine_opens_one(tmp_path):

@@ -1,10 +1,10 @@
-"""Sessions in memory, and how many wrong tokens are looked at."""
+"""Sessions in memory."""
 
 from __future__ import annotations
 
 import pytest
 
-from rtmpd.web.sessions import IDLE_S, MOST_SESSIONS, WRONG_TOKENS, Guesses, Sessions
+from rtmpd.web.sessions import IDLE_S, MOST_SESSIONS, Sessions
 
 
 class Clock:
@@ -73,16 +73,3 @@ def test_all_can_be_ended(clock):
     sessions.close_all()
 
     assert not sessions.use(session)
-
-
-def test_so_many_wrong_tokens_are_looked_at_in_a_second_and_no_more(clock):
-    guesses = Guesses(clock)
-    for _ in range(WRONG_TOKENS):
-        assert not guesses.are_too_many
-        guesses.count()
-
-    assert guesses.are_too_many
-    clock.now += 0.99
-    assert guesses.are_too_many
-    clock.now += 0.02
-    assert not guesses.are_too_many
