@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from collections.abc import Set as AbstractSet
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, NamedTuple, Protocol
 
 from rtmpd.media.tags import KEY_FRAME
 from rtmpd.wire.messages import VIDEO
@@ -48,6 +48,26 @@ class Part(NamedTuple):
     """To the start of the next one, as far as that is known."""
     is_independent: bool
     """It begins with a key frame, or has no video."""
+
+
+class FragmentViewer(Protocol):
+    """A player of live fragmented MP4."""
+
+    def fragments_started(self, log: Log) -> None:
+        """
+        Begin to play, at the newest key frame; told once.
+
+        Args:
+            log: in FRAGMENT_FORM.
+        """
+
+    def fragments_ended(self, reason: str) -> None:
+        """
+        Finish: nothing more comes of the log, or nothing came at all; the viewer is detached.
+
+        Args:
+            reason: one line, for the player and the server's log.
+        """
 
 
 class FragmentForm:

@@ -18,6 +18,7 @@ from dataclasses import dataclass
 from typing import Any, Protocol
 
 from rtmpd.errors import Refused
+from rtmpd.live.fragments import FragmentViewer
 from rtmpd.live.log import Log
 from rtmpd.live.stream import Stream
 from rtmpd.net.http_outlet import Outlet, SocketOutlet, TransportOutlet, websocket_frame
@@ -33,16 +34,6 @@ FIRST_FRAGMENT_S = 10.0
 """From a stream to its first fragment: a packager has to be started, and a key frame to come."""
 MOST_IGNORED_BYTES = 64 * 1024
 """A peer that has asked has nothing more to say; some do, and this is how much of it is read and dropped."""
-
-
-class FragmentViewer(Protocol):
-    """Who is shown fragmented MP4."""
-
-    def fragments_started(self, log: Log) -> None:
-        """There is a log of fragments."""
-
-    def fragments_ended(self, reason: str) -> None:
-        """It has come to its end: send what is left of it, and close."""
 
 
 class Fragments(Protocol):

@@ -10,12 +10,12 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable, Sequence
 
-from rtmpd.live.fragments import FRAGMENT_FORM, Init, Part, append_part
+from rtmpd.live.fragments import FRAGMENT_FORM, FragmentViewer, Init, Part, append_part
 from rtmpd.live.log import Log, Retention
 from rtmpd.live.window import Window
 from rtmpd.net.services import Services
 from rtmpd.workers.fragment_feed import Record, Refusal
-from rtmpd.workers.packaging_viewers import FragmentViewer, Viewers
+from rtmpd.workers.packaging_viewers import Viewers
 
 LIVE_MS = 1000
 """Parts that end so near to the newest frame of their stream are live."""

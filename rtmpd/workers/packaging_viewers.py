@@ -2,24 +2,8 @@
 
 from __future__ import annotations
 
-from typing import Protocol
-
+from rtmpd.live.fragments import FragmentViewer
 from rtmpd.live.log import Log
-
-
-class FragmentViewer(Protocol):
-    """A player of live fragmented MP4."""
-
-    def fragments_started(self, log: Log) -> None:
-        """Begin to play a log, at its newest key frame; told once."""
-
-    def fragments_ended(self, reason: str) -> None:
-        """
-        Finish: nothing more comes of the log, or nothing came at all; the viewer is detached.
-
-        Args:
-            reason: one line, for the player and the log.
-        """
 
 
 class Viewers:

@@ -13,6 +13,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from rtmpd.config import PackagingConfig
+from rtmpd.live.fragments import FragmentViewer
 from rtmpd.live.log import KeyFrame, Log, Retention
 from rtmpd.live.stream import Stream, StreamState
 from rtmpd.live.window import Window
@@ -21,7 +22,6 @@ from rtmpd.workers.fragment_feed import Record
 from rtmpd.workers.packager import Packager
 from rtmpd.workers.packaging_feed import PackagingFeed
 from rtmpd.workers.packaging_output import PackagingOutput
-from rtmpd.workers.packaging_viewers import FragmentViewer
 
 RETRY_S = 5.0
 """Until a stream is fed again whose feed could not be opened, or was closed by the packager."""
