@@ -15,7 +15,6 @@ from types import MappingProxyType
 from aiohttp import web
 from aiohttp.typedefs import Handler
 
-from rtmpd.config import Config
 from rtmpd.web.problems import HEADERS
 
 FILES = importlib.resources.files("rtmpd.web") / "console"
@@ -59,14 +58,6 @@ class Console:
         """A route for each file, and no pattern: below /console/ there may be streams as well."""
         named = [("/" if name == PAGE else f"/console/{name}", name) for name in sorted(self._files)]
         return [web.get(path, _answering(self._files[name], TYPES[_ending(name)])) for path, name in named]
-
-    def reload(self, config: Config) -> None:
-        """
-        Nothing here depends on the configuration.
-
-        Args:
-            config: another one.
-        """
 
 
 def _answering(body: bytes, content_type: str) -> Handler:

@@ -100,14 +100,6 @@ class Hls:
             web.get(r"/{app:.+}/{edition:[0-9a-f]{16}}/{kind:init-|part-|}{number:[0-9]{1,15}}.m4s", self.file),
         ]
 
-    def reload(self, config: Config) -> None:
-        """
-        Use another configuration: nothing in it matters here before the next start.
-
-        Args:
-            config: of the server.
-        """
-
     def close(self) -> None:
         """Let everybody go, and nobody in; a while before the site is closed, so that all are answered."""
         self._is_closed = True

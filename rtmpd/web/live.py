@@ -17,7 +17,6 @@ from http import HTTPStatus
 from aiohttp import WSCloseCode, web
 from aiohttp.abc import AbstractStreamWriter
 
-from rtmpd.config import Config
 from rtmpd.control.rooms import split
 from rtmpd.errors import Refused
 from rtmpd.live.stream import Stream
@@ -73,10 +72,6 @@ class Live:
             web.head(path, self._look),
             web.options(path, self._preflight),
         ]
-
-    def reload(self, config: Config) -> None:
-        """Go by another configuration from now on."""
-        self._media.reload(config)
 
     async def _preflight(self, request: web.Request) -> web.StreamResponse:
         return self._media.preflight(request)

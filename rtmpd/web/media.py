@@ -36,9 +36,6 @@ class Outputs(Protocol):
     def routes(self) -> list[web.RouteDef]:
         """What it answers; none of it is guarded as the API is, so each asks `Media`."""
 
-    def reload(self, config: Config) -> None:
-        """Use another configuration from now on."""
-
 
 class Media:
     """Admits those who want media."""

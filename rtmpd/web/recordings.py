@@ -24,7 +24,6 @@ from urllib.parse import quote, unquote
 from aiohttp import web
 
 from rtmpd.address import counted_as
-from rtmpd.config import Config
 from rtmpd.control.addresses import is_this_machine
 from rtmpd.control.recorded import RecordedFile, RecordedFiles
 from rtmpd.errors import NotPossible
@@ -84,9 +83,8 @@ class Recordings:
         """What it answers."""
         return [web.get(f"{PREFIX}{{path:.+}}", self._answer)]
 
-    def reload(self, config: Config) -> None:
-        """Use another configuration from now on."""
-        self._media.reload(config)
+    def forget_admissions(self) -> None:
+        """Ask for everybody anew: another configuration may admit others."""
         self._admissions.clear()
 
     def close(self) -> None:

@@ -7,7 +7,6 @@ from http import HTTPStatus
 from aiohttp import web
 from pydantic import Field, ValidationError
 
-from rtmpd.config import Config
 from rtmpd.control.model_base import Answer, Request
 from rtmpd.web.api import json_response
 from rtmpd.web.bodies import NotJson, parse_json, read_body
@@ -56,9 +55,6 @@ class SessionDesk:
             web.post(PATH, self._open),
             web.delete(PATH, self._close),
         ]
-
-    def reload(self, config: Config) -> None:
-        """Nothing: the guard goes by the configuration."""
 
     async def _state(self, request: web.Request) -> web.StreamResponse:
         self._guard.check(request, open_to_all=True)

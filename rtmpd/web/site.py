@@ -112,8 +112,6 @@ class Site:
         self._api.config = config
         self.connections.most = config.http.connections
         self._events.most_followers = config.http.event_streams
-        for output in self._outputs:
-            output.reload(config)
 
     async def close(self) -> None:
         """End within a second: event streams at once, operations that are under way after a moment."""

@@ -10,7 +10,6 @@ from http import HTTPStatus
 
 from aiohttp import web
 
-from rtmpd.config import Config
 from rtmpd.control.recorded import RecordedFiles
 from rtmpd.control.rooms import Named
 from rtmpd.errors import NotPossible
@@ -50,9 +49,8 @@ class Pictures:
             web.get("/{app:.+}/{stream:[^/]+}.jpg", self._of_stream),
         ]
 
-    def reload(self, config: Config) -> None:
-        """Use another configuration from now on."""
-        self._media.reload(config)
+    def forget_admissions(self) -> None:
+        """Ask for everybody anew: another configuration may admit others."""
         self._admissions.clear()
 
     async def _of_recording(self, request: web.Request) -> web.Response:

@@ -59,15 +59,16 @@ class WebOffice:
         """
         services = shown.services
         guard = Guard(config)
-        media = Media(guard, services.policy, config)
+        self._media = media = Media(guard, services.policy, config)
         self._thumbnails = Thumbnails(shown.recordings, services.tasks, services.log)
         self._hls = Hls(media, shown.packagings, services, config)
+        self._pictures = Pictures(media, self._thumbnails, services.registry, shown.files)
         self._recordings = Recordings(media, shown.files, shown.recordings)
         outputs: list[Outputs] = [
             SessionDesk(guard),
             Live(services, media, most_connections, shown.packagings.want),
             self._hls,
-            Pictures(media, self._thumbnails, services.registry, shown.files),
+            self._pictures,
             self._recordings,
         ]
         self._site = Site(
@@ -95,7 +96,10 @@ class WebOffice:
 
     def reload(self, config: Config) -> None:
         """Use another configuration from now on; addresses stay as they are."""
+        self._media.reload(config)
         self._site.reload(config)
+        self._pictures.forget_admissions()
+        self._recordings.forget_admissions()
 
     def end_playlists(self) -> None:
         """Answer who waits for a part: nothing comes any more, and the rest of the end takes its time."""

@@ -150,6 +150,18 @@ def test_sighup_admits_a_new_application_and_keeps_streams(directory, sources):
         assert frames_of(player.media) == frames_of(publisher.sent)
 
 
+def test_sighup_changes_whose_pages_may_show_media(directory):
+    with Server(directory) as server:
+
+        def allowed():
+            answer = server.api.request("OPTIONS", "/live/s.flv", None, {"Origin": "https://a.example"})
+            return answer.headers.get("access-control-allow-origin")
+
+        assert allowed() == "*"
+        reload(server, "[apps.live]\n[http]\nmedia_origins = []\n")
+        assert allowed() is None
+
+
 def test_an_application_that_sighup_brings_is_recorded(directory, sources):
     with Server(directory) as server:
         reload(server, "[apps.live]\n[apps.later]\nrecord = 'auto'\nresume_s = 0\n")

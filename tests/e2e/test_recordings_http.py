@@ -277,6 +277,19 @@ def test_the_token_opens_every_recording(tmp_path, sources):
         assert Api(server.http_address, "a-token").get("recordings").status == 200
 
 
+def test_who_was_admitted_is_asked_again_after_a_reload(tmp_path, sources):
+    with Server(tmp_path, CONFIG) as server:
+        publish(server, "s", sources.tags("short"), "guarded")
+        file = files_of(server, "guarded/s", {"flv", "hls"})["flv"]
+        picture = server.http_url(f"recordings/{file['file_id']}.jpg")
+        asked = [f"{url}?key={quote(KEY, safe='')}" for url in (file["url"], picture)]
+        assert [fetch(url)[0] for url in asked] == [200, 200]
+
+        server.config.write_text(CONFIG.replace(KEY, "another"))
+        assert server.api.post("reload").status == 200
+        assert [fetch(url)[0] for url in asked] == [403, 403]
+
+
 def test_a_server_ends_in_time_while_somebody_reads(tmp_path, sources):
     with Server(tmp_path, CONFIG) as server, socket.socket() as connection:
         publish(server, "s", sources.tags("long"))

@@ -85,9 +85,6 @@ class FakeSessions:
             web.delete("/session", self._close),
         ]
 
-    def reload(self, config) -> None:
-        """Nothing."""
-
     async def _tell(self, _request):
         return web.json_response({"needs_token": bool(self.token), "is_open": self.is_open})
 
@@ -131,9 +128,6 @@ class FakeMedia:
             web.get("/{path:.+}.mp4", self._live),
             web.get("/{path:.+}.jpg", self._picture),
         ]
-
-    def reload(self, config) -> None:
-        """Nothing."""
 
     async def _picture(self, _request):
         if not self.picture:

@@ -42,7 +42,8 @@ class LiveSite:
         self.address, self.secure_address = plain.getsockname(), secure.getsockname()
         guard = Guard(config)
         want = self._want and (lambda stream: self._want(rig, stream))
-        self.live = Live(rig.services, Media(guard, rig.policy, config), self._most_clients, want)
+        self.media = Media(guard, rig.policy, config)
+        self.live = Live(rig.services, self.media, self._most_clients, want)
         self.site = Site(
             FakeOperations(), config, rig.services.log, [plain], guard=guard, outputs=[SessionDesk(guard), self.live]
         )

@@ -501,7 +501,7 @@ async def test_mp4_is_not_shown_where_it_is_not_made(tmp_path):
 
 async def test_media_origins_can_be_changed_without_a_restart(tmp_path):
     async with LiveSite(tmp_path) as site:
-        site.site.reload(config_of(tmp_path, http={"media_origins": []}))
+        site.media.reload(config_of(tmp_path, http={"media_origins": []}))
         answer = await site.ask("OPTIONS", "/live/s.flv", Origin="https://a.example")
 
     assert "Access-Control-Allow-Origin" not in answer.headers
