@@ -2,19 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
 from rtmpd.control.audience import Audience, audiences
-
-
-@dataclass(eq=False)
-class FakeClient:
-    kind: str = "rtmp"
-    role: str = "play"
-    path: str = "live/s"
-    lag_ms: int = 0
-    skipped_ms: int = 0
-    bytes_out: int = 0
+from tests.helpers.fake_client import FakeClient
 
 
 def test_players_are_counted_by_stream_and_kind_with_the_worst_lag_and_all_that_was_skipped():

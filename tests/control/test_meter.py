@@ -2,24 +2,17 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
 import pytest
 
 from rtmpd.config_file import validate
 from rtmpd.control.meter import SETTLE_S, STILL, WINDOW_SAMPLES, Meter, Rates
 from rtmpd.live.registry import Takeover
 from rtmpd.live.terms import Terms
+from tests.helpers.fake_client import FakeClient
 from tests.helpers.live import audio_frame, inter_frame, new_registry
 
 LIMIT = 1_000_000
 LIMIT_BYTES = LIMIT // 8
-
-
-@dataclass(eq=False)
-class FakeClient:
-    number: int
-    bytes_in: int = 0
 
 
 class Yard:
@@ -33,7 +26,7 @@ class Yard:
         self.now = 50.0
 
     def publisher(self, number=1, app="live", name="s"):
-        client = FakeClient(number)
+        client = FakeClient(number, role="publish")
         self.clients.add(client)
         self.registry.publish(app, name, "me", Takeover.ALWAYS, lambda _: None, Terms(client=number))
         return client

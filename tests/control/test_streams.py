@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from dataclasses import dataclass
+import functools
 from types import SimpleNamespace
 
 import pytest
@@ -15,35 +15,23 @@ from rtmpd.control.reach import Reach
 from rtmpd.control.streams import Measures, Streams
 from rtmpd.control.urls import Bases
 from rtmpd.errors import NotPossible
+from tests.helpers.fake_client import FakeClient
 from tests.helpers.pushes import PlayedRow, PlayedStatus, PushRig
 
 TRACK = models.Track(kind="video", codec="avc1", width=50, height=38)
-
-
-@dataclass(eq=False)
-class PlayedClient:
-    number: int
-    kind: str = "rtmp"
-    address: str = "192.0.2.7"
-    role: str = "publish"
-    path: str = "live/s"
-    accepted_s: float = 0.0
-    bytes_in: int = 100
-    bytes_out: int = 200
-    skipped_ms: int = 3
-    lag_ms: int = 4
+a_client = functools.partial(FakeClient, bytes_in=100, bytes_out=200, skipped_ms=3, lag_ms=4)
 
 
 @pytest.fixture
 async def rig(tmp_path):
     rig = await PushRig.open(tmp_path)
     connections = {
-        PlayedClient(7),
-        PlayedClient(8, role="play"),
-        PlayedClient(9, role="play", kind="hls", lag_ms=70),
-        PlayedClient(10, role="play", kind="rtmp", skipped_ms=900),
-        PlayedClient(11, role="play", path="live/other", lag_ms=999),
-        PlayedClient(12, role="-", path="-"),
+        a_client(7, role="publish"),
+        a_client(8),
+        a_client(9, kind="hls", lag_ms=70),
+        a_client(10, kind="rtmp", skipped_ms=900),
+        a_client(11, path="live/other", lag_ms=999),
+        a_client(12, role="-", path="-"),
     }
     services = SimpleNamespace(registry=rig.registry, connections=connections, log=rig.log)
     rig.streams = Streams(

@@ -2,26 +2,19 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+import functools
 
 from rtmpd.net.turnover import MOST_PATHS, Connections
+from tests.helpers.fake_client import FakeClient
 from tests.helpers.live import key_frame, video_header
 from tests.helpers.rig import Rig
 
-
-@dataclass(eq=False)
-class FakeClient:
-    kind: str = "rtmp"
-    role: str = "play"
-    path: str = "live/s"
-    bytes_in: int = 3
-    bytes_out: int = 100
-    skipped_ms: int = 40
+a_client = functools.partial(FakeClient, bytes_in=3, bytes_out=100, skipped_ms=40)
 
 
 def test_what_clients_did_is_kept_by_kind_when_they_have_gone():
     connections = Connections()
-    clients = [FakeClient(), FakeClient(), FakeClient(kind="hls", path="live/t"), FakeClient(role="publish")]
+    clients = [a_client(), a_client(), a_client(kind="hls", path="live/t"), a_client(role="publish")]
     for client in clients:
         connections.add(client)
     turnover = connections.turnover
@@ -37,7 +30,7 @@ def test_what_clients_did_is_kept_by_kind_when_they_have_gone():
 
 def test_nobody_is_counted_twice():
     connections = Connections()
-    client = FakeClient()
+    client = a_client()
     connections.discard(client)
     for _ in range(2):
         connections.add(client)
@@ -51,10 +44,10 @@ def test_nobody_is_counted_twice():
 def test_streams_that_are_made_up_do_not_fill_the_memory():
     connections = Connections()
     for number in range(MOST_PATHS + 10):
-        for client in (FakeClient(path=f"live/{number}"), FakeClient(path="live/popular")):
+        for client in (a_client(path=f"live/{number}"), a_client(path="live/popular")):
             connections.add(client)
             connections.discard(client)
-        unsent = FakeClient(path=f"never/{number}", bytes_out=0)
+        unsent = a_client(path=f"never/{number}", bytes_out=0)
         connections.add(unsent)
         connections.discard(unsent)
 
@@ -66,7 +59,7 @@ def test_streams_that_are_made_up_do_not_fill_the_memory():
 
 def test_a_copy_stays_as_it_is():
     connections = Connections()
-    connections.add(FakeClient())
+    connections.add(a_client())
     copy = connections.turnover.copy()
     for client in list(connections):
         connections.discard(client)

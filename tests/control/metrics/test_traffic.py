@@ -2,22 +2,14 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+import functools
 
 from rtmpd.control.metrics.traffic import Census, traffic
 from rtmpd.net.turnover import Connections
+from tests.helpers.fake_client import FakeClient
 from tests.helpers.metrics import Samples
 
-
-@dataclass(eq=False)
-class FakeClient:
-    kind: str = "rtmp"
-    role: str = "play"
-    path: str = "live/s"
-    bytes_in: int = 10
-    bytes_out: int = 1000
-    skipped_ms: int = 500
-    lag_ms: int = 20
+a_client = functools.partial(FakeClient, bytes_in=10, bytes_out=1000, skipped_ms=500, lag_ms=20)
 
 
 def samples_of(connections):
@@ -28,7 +20,7 @@ def samples_of(connections):
 
 def test_connections_are_counted_by_kind_and_role():
     connections = Connections()
-    for client in (FakeClient(), FakeClient(), FakeClient(kind="hls"), FakeClient(role="publish", bytes_out=0)):
+    for client in (a_client(), a_client(), a_client(kind="hls"), a_client(role="publish", bytes_out=0)):
         connections.add(client)
     samples, census = samples_of(connections)
 
@@ -42,7 +34,7 @@ def test_connections_are_counted_by_kind_and_role():
 
 def test_totals_stay_when_clients_go():
     connections = Connections()
-    client = FakeClient()
+    client = a_client()
     connections.add(client)
     before, _ = samples_of(connections)
     connections.discard(client)
