@@ -3,52 +3,22 @@
 from __future__ import annotations
 
 import asyncio
-import errno
-import os
 import socket
 
 import pytest
 
 from rtmpd.errors import StartError
-from rtmpd.net.acceptor import Admission
 from rtmpd.net.listener import Listener, listen
 from tests.helpers.elsewhere import Elsewhere
+from tests.helpers.listening import Listening, refused
 from tests.helpers.rig import Rig
 
 
-class Door:
-    """A listener on loopback and clients that knock."""
+class Door(Listening):
+    """A listener of RTMP."""
 
     def __init__(self, rig, **admission):
-        self.rig = rig
-        limits = {"connections": 100, "handshaking": 100, "handshaking_per_address": 100} | admission
-        (self.socket,) = listen("127.0.0.1", 0)
-        self.address = self.socket.getsockname()
-        self.listener = Listener(rig.services, self.socket, Admission(**limits))
-        self.clients = []
-
-    def knock(self):
-        client = socket.create_connection(self.address)
-        client.setblocking(False)
-        self.clients.append(client)
-        return client
-
-    def __enter__(self):
-        return self
-
-    def __exit__(self, *_):
-        self.listener.close()
-        for client in self.clients:
-            client.close()
-
-
-def refused(client):
-    try:
-        return client.recv(1) == b""
-    except BlockingIOError:
-        return False
-    except ConnectionResetError:
-        return True
+        super().__init__(lambda listening, limits: Listener(rig.services, listening, limits), **admission)
 
 
 async def test_accepts_until_the_limit_on_connections_and_closes_the_rest_at_once():
@@ -101,21 +71,10 @@ async def test_all_that_one_host_may_call_itself_counts_together(one, other):
 async def test_without_descriptors_the_backlog_waits_and_is_served_later():
     async with Rig() as rig:
         with Door(rig) as door:
-
-            class Exhausted:
-                fileno = door.socket.fileno
-
-                def accept(self):
-                    raise OSError(errno.EMFILE, os.strerror(errno.EMFILE))
-
-                def close(self):
-                    door.socket.close()
-
-            door.listener._socket = Exhausted()
-            door.knock()
-            await rig.until(lambda: rig.lines)
-            assert rig.lines[0]["event"] == "cannot accept"
-            door.listener._socket = door.socket
+            with door.without_descriptors():
+                door.knock()
+                await rig.until(lambda: rig.lines)
+                assert rig.lines[0]["event"] == "cannot accept"
             await rig.until(lambda: len(rig.services.connections) == 1)
 
 

@@ -4,10 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import errno
 import gc
-import os
-import socket
 import ssl
 from asyncio.sslproto import SSLProtocol
 
@@ -15,9 +12,8 @@ import pytest
 import trustme
 
 from rtmpd.net import tls_listener
-from rtmpd.net.acceptor import Admission
-from rtmpd.net.listener import listen
 from rtmpd.net.tls_listener import TlsListener
+from tests.helpers.listening import Listening, refused
 from tests.helpers.rig import Rig
 
 AUTHORITY = trustme.CA()
@@ -33,23 +29,15 @@ class Echo(asyncio.Protocol):
         self.transport.write(data)
 
 
-class Door:
-    """A listener on loopback."""
+class Door(Listening):
+    """A listener of TLS."""
 
     def __init__(self, rig, **admission):
-        limits = {"connections": 0, "handshaking": 100, "handshaking_per_address": 100} | admission
         context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
         AUTHORITY.issue_cert("127.0.0.1").configure_cert(context)
-        (self.socket,) = listen("127.0.0.1", 0)
-        self.address = self.socket.getsockname()
-        self.listener = TlsListener(rig.services, self.socket, Admission(**limits), context, Echo)
-        self.clients = []
-
-    def knock(self):
-        client = socket.create_connection(self.address)
-        client.setblocking(False)
-        self.clients.append(client)
-        return client
+        super().__init__(
+            lambda listening, limits: TlsListener(rig.services, listening, limits, context, Echo), **admission
+        )
 
     async def talk(self):
         """Shake hands and see that the protocol answers."""
@@ -63,23 +51,9 @@ class Door:
             await writer.wait_closed()
         return said
 
-    def __enter__(self):
-        return self
-
-    def __exit__(self, *_):
+    def __exit__(self, *error):
         self.listener.close()
-        self.listener.close()
-        for client in self.clients:
-            client.close()
-
-
-def refused(client):
-    try:
-        return client.recv(1) == b""
-    except BlockingIOError:
-        return False
-    except ConnectionResetError:
-        return True
+        super().__exit__(*error)
 
 
 def ended(client):
@@ -136,21 +110,10 @@ async def test_what_is_no_handshake_is_let_go_without_a_word_in_the_log(said, mo
 async def test_without_descriptors_the_backlog_waits_and_is_served_later():
     async with Rig() as rig:
         with Door(rig) as door:
-
-            class Exhausted:
-                fileno = door.socket.fileno
-
-                def accept(self):
-                    raise OSError(errno.EMFILE, os.strerror(errno.EMFILE))
-
-                def close(self):
-                    door.socket.close()
-
-            door.listener._socket = Exhausted()
-            door.knock()
-            await rig.until(lambda: rig.lines)
-            assert rig.lines[0]["event"] == "cannot accept"
-            door.listener._socket = door.socket
+            with door.without_descriptors():
+                door.knock()
+                await rig.until(lambda: rig.lines)
+                assert rig.lines[0]["event"] == "cannot accept"
             assert await door.talk() == b"hello"
 
 
