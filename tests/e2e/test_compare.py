@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import itertools
 
-import av
 import pytest
 
 from rtmpd.wire.flv import encode_file_header, encode_tag
@@ -28,17 +27,6 @@ def from_second(tags, second):
     keys = [at for at, tag in enumerate(tags) if is_key_frame(tag)]
     first_frame = next(at for at, tag in enumerate(tags) if is_frame(tag))
     return tags[:first_frame], tags[keys[second] :]
-
-
-def copy(source, target, options):
-    """Remux like `remux`, with options of the muxer."""
-    with av.open(source) as given, av.open(target, "w", options=options) as made:
-        streams = {stream.index: made.add_stream_from_template(stream, opaque=True) for stream in given.streams}
-        for packet in given.demux():
-            if packet.dts is not None:
-                packet.stream = streams[packet.stream_index]
-                made.mux(packet)
-    return target
 
 
 def frame_of(tags, kind, number=30):
@@ -85,7 +73,7 @@ CHANGES = [lost, doubled, altered, swapped, late, all_late]
 @pytest.mark.parametrize("name", CODECS)
 def test_a_faithful_copy_has_the_same_packets(name, form, sources, tmp_path):
     file_name, options = SAME_PAYLOADS[form]
-    recorded = copy(sources.flv(name), tmp_path / file_name, options)
+    recorded = remux(sources.flv(name), tmp_path / file_name, options)
 
     assert_same_packets(sources.flv(name), recorded, to_end=True)
 
@@ -93,7 +81,7 @@ def test_a_faithful_copy_has_the_same_packets(name, form, sources, tmp_path):
 def test_a_recording_from_the_middle_to_before_the_end_has_the_same_packets(sources, tmp_path):
     head, rest = from_second(sources.tags("h264+aac"), 1)
     flv = write(tmp_path / "middle.flv", head + rest[:-20])
-    mp4 = copy(flv, tmp_path / "middle.mp4", FRAGMENTED)
+    mp4 = remux(flv, tmp_path / "middle.mp4", FRAGMENTED)
 
     assert_same_packets(sources.flv("h264+aac"), flv)
     assert_same_packets(sources.flv("h264+aac"), mp4)
@@ -139,7 +127,7 @@ def test_mpeg_ts_shows_the_same_pictures(name, sources, tmp_path):
     head, rest = from_second(sources.tags(name), 1)
     later = tmp_path / "later.ts"
     remux(write(tmp_path / "later.flv", head + rest), later)
-    playlist = copy(sources.flv(name), tmp_path / "x.m3u8", {"hls_time": "1", "hls_list_size": "0"})
+    playlist = remux(sources.flv(name), tmp_path / "x.m3u8", {"hls_time": "1", "hls_list_size": "0"})
 
     assert_same_pictures(sources.flv(name), later, to_end=True)
     assert_same_pictures(sources.flv(name), playlist, to_end=True)

@@ -13,6 +13,7 @@ from aiohttp import web
 
 from rtmpd.control.models import Callback, CallbackList
 from rtmpd.web.problems import Refusal
+from tests.helpers.media import remux
 from tests.helpers.operations import EVENT, NOW_S, FakeOperations, file
 
 PART_S = 0.2
@@ -166,13 +167,7 @@ def fragment(source: Path, target: Path) -> Path:
         "min_frag_duration": "0",
         "frag_duration": str(int(PART_S * 1_000_000)),
     }
-    with av.open(source) as given, av.open(target, "w", format="mp4", options=options) as made:
-        streams = {stream.index: made.add_stream_from_template(stream, opaque=True) for stream in given.streams}
-        for packet in given.demux():
-            if packet.dts is not None:
-                packet.stream = streams[packet.stream_index]
-                made.mux(packet)
-    return target
+    return remux(source, target, options)
 
 
 def split(data: bytes) -> tuple[bytes, list[bytes]]:

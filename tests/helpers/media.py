@@ -117,16 +117,28 @@ def encode(path: Path, recipe: Recipe) -> None:
             output.mux(stream.encode(None))
 
 
-def remux(source: Path, target: Path) -> None:
-    """Copy all packets into another format, like `ffmpeg -i SOURCE -c copy TARGET`."""
-    # Without the length that an encoder cannot know: to rtmpdump, a live stream that has one ends too early.
-    options = {"flvflags": "no_duration_filesize"} if target.suffix == ".flv" else {}
+def remux(source: Path, target: Path, options: dict[str, str] | None = None) -> Path:
+    """
+    Copy all packets into another format, like `ffmpeg -i SOURCE -c copy TARGET`.
+
+    Args:
+        source: a file.
+        target: its ending says the format.
+        options: of the muxer; those that make FLV as encoders do, if not given.
+
+    Returns:
+        The target.
+    """
+    if options is None:
+        # Without the length that an encoder cannot know: to rtmpdump, a live stream that has one ends too early.
+        options = {"flvflags": "no_duration_filesize"} if target.suffix == ".flv" else {}
     with av.open(source) as given, av.open(target, "w", options=options) as made:
         streams = {stream.index: made.add_stream_from_template(stream, opaque=True) for stream in given.streams}
         for packet in given.demux():
             if packet.dts is not None:
                 packet.stream = streams[packet.stream_index]
                 made.mux(packet)
+    return target
 
 
 def read_tags(path: Path) -> list[FlvTag]:
