@@ -8,7 +8,7 @@ from rtmpd.control import relayed
 from rtmpd.live.terms import Terms
 from tests.helpers.live import inter_frame, key_frame, metadata, video_header
 from tests.helpers.relay_rig import relay_rig
-from tests.helpers.relays import HandTarget, RigTarget
+from tests.helpers.relays import HandServer, RigTarget
 from tests.helpers.rig import Rig
 
 FIRST = [metadata(width=2), video_header(), key_frame(0), inter_frame(40)]
@@ -24,7 +24,7 @@ async def a():
 
 @pytest.fixture
 def hands():
-    target = HandTarget()
+    target = HandServer()
     yield target
     target.close()
 

@@ -14,7 +14,7 @@ from rtmpd.net import backoff
 from rtmpd.wire.messages import DATA_AMF0
 from tests.helpers.live import inter_frame, key_frame, metadata, video_header
 from tests.helpers.relay_rig import relay_rig
-from tests.helpers.relays import HandTarget, RigTarget
+from tests.helpers.relays import HandServer, RigTarget
 from tests.helpers.rig import Rig
 
 FIRST = [metadata(width=2), video_header(), key_frame(0), inter_frame(40)]
@@ -43,7 +43,7 @@ async def b():
 
 @pytest.fixture
 def hands():
-    target = HandTarget()
+    target = HandServer()
     yield target
     target.close()
 

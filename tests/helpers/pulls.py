@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 
 from rtmpd.net.client_connection import Parting
-from rtmpd.net.dial import Dialled
 from rtmpd.net.pull_relay import PullRelay
 from rtmpd.net.pull_sources import RtmpSource
 from rtmpd.net.pull_target import PullTarget
@@ -16,8 +15,8 @@ from rtmpd.session.urls import RtmpUrl
 from rtmpd.wire.flv import encode_file_header, encode_tag
 from rtmpd.wire.messages import DATA_AMF0
 from tests.helpers.client_transcript import CONNECT_RESULT
-from tests.helpers.relays import ADDRESS, Hand
-from tests.helpers.rig import PATIENCE_S, tcp_pair
+from tests.helpers.relays import ADDRESS, Hand, HandServer
+from tests.helpers.rig import PATIENCE_S
 
 TARGET = PullTarget("live", "s", grace_s=10.0, is_public=True)
 
@@ -97,31 +96,13 @@ class PullHand(Hand):
         await self.say(on_status(1, "NetStream.Play.UnpublishNotify"))
 
 
-class Hands:
-    """Each dial is a `PullHand`."""
+class Hands(HandServer):
+    """A source that is played by hand: each dial is a `PullHand`."""
 
-    def __init__(self) -> None:
-        self.hands = []
-        self.dialled = []
+    hand_type = PullHand
 
     def source(self, rig, url="rtmp://source.example/app/key", **limits):
         return RtmpSource(rig.services, RtmpUrl.parse(url), self.dial, ClientLimits(**limits))
-
-    async def dial(self, url):
-        ours, theirs = tcp_pair()
-        self.dialled.append(url)
-        self.hands.append(PullHand(ours))
-        return Dialled(theirs, ADDRESS)
-
-    async def hand(self, number):
-        async with asyncio.timeout(PATIENCE_S):
-            while len(self.hands) <= number:
-                await asyncio.sleep(0.001)
-        return self.hands[number]
-
-    def close(self):
-        for hand in self.hands:
-            hand.socket.close()
 
 
 class FlvServer:

@@ -45,31 +45,6 @@ class RigTarget:
             connection.evict("killed")
 
 
-class HandTarget:
-    """A target that is played by hand: each dial is a `Hand`."""
-
-    def __init__(self) -> None:
-        self.hands: list[Hand] = []
-        self.dialled: list[RtmpUrl] = []
-
-    async def dial(self, url):
-        ours, theirs = tcp_pair()
-        self.dialled.append(url)
-        self.hands.append(Hand(ours))
-        return Dialled(theirs, ADDRESS)
-
-    async def hand(self, number):
-        """The so-manieth connection, once it is there."""
-        async with asyncio.timeout(PATIENCE_S):
-            while len(self.hands) <= number:
-                await asyncio.sleep(0.001)
-        return self.hands[number]
-
-    def close(self):
-        for hand in self.hands:
-            hand.socket.close()
-
-
 class Hand:
     """The server's end of one connection."""
 
@@ -128,6 +103,33 @@ class Hand:
         async with asyncio.timeout(PATIENCE_S):
             while data := await self._loop.sock_recv(self.socket, 1 << 20):
                 self._reader.feed(data, self.messages)
+
+
+class HandServer:
+    """A server that is played by hand: each dial is a `Hand`, or what a subclass has instead."""
+
+    hand_type = Hand
+
+    def __init__(self) -> None:
+        self.hands = []
+        self.dialled: list[RtmpUrl] = []
+
+    async def dial(self, url):
+        ours, theirs = tcp_pair()
+        self.dialled.append(url)
+        self.hands.append(self.hand_type(ours))
+        return Dialled(theirs, ADDRESS)
+
+    async def hand(self, number):
+        """The so-manieth connection, once it is there."""
+        async with asyncio.timeout(PATIENCE_S):
+            while len(self.hands) <= number:
+                await asyncio.sleep(0.001)
+        return self.hands[number]
+
+    def close(self):
+        for hand in self.hands:
+            hand.socket.close()
 
 
 class Relaying:

@@ -14,7 +14,7 @@ from rtmpd.net.relay_connection import RelayConnection
 from rtmpd.session.replies import error
 from rtmpd.wire.messages import DATA_AMF0
 from tests.helpers.live import audio_frame, inter_frame, key_frame, metadata, video_header
-from tests.helpers.relays import HandTarget, Relaying, RigTarget
+from tests.helpers.relays import HandServer, Relaying, RigTarget
 from tests.helpers.rig import Rig
 from tests.helpers.transcript import command
 
@@ -45,7 +45,7 @@ async def target():
 
 @pytest.fixture
 def hands():
-    target = HandTarget()
+    target = HandServer()
     yield target
     target.close()
 
@@ -173,7 +173,7 @@ async def test_a_target_that_is_too_slow_jumps_to_the_newest_key_frame():
         source = await rig.publisher()
         await source.send(*FIRST)
         await rig.until(lambda: rig.services.registry.find("live", "s").has_frames)
-        hands = HandTarget()
+        hands = HandServer()
         async with Relaying(rig, hands) as relaying:
             hand = await hands.hand(0)
             await hand.grant()
