@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import itertools
 import math
 import time
@@ -222,3 +223,17 @@ class Rig:
         assert asyncio.all_tasks() == {asyncio.current_task()}
         assert not self.faults, self.faults
         assert not self.said("internal error"), self.said("internal error")
+
+
+@contextlib.asynccontextmanager
+async def rigs(**always):
+    """What makes rigs, which are closed at the end; `always` are options of all of them."""
+    made = []
+
+    def make(**options):
+        made.append(Rig(**always, **options))
+        return made[-1]
+
+    yield make
+    for rig in made:
+        await rig.close()

@@ -10,7 +10,7 @@ from rtmpd.live.registry import Registry
 from rtmpd.workers import packaging as packaging_module
 from rtmpd.workers.packaging import PART_BYTES, first_discontinuity, most_bytes
 from rtmpd.workers.protocol import Health
-from tests.helpers.packagings import UNIX_S, Rig, Viewer
+from tests.helpers.packagings import UNIX_S, Viewer, rigs
 from tests.helpers.played_packager import PlayedPackager
 
 ALWAYS = {"live": {"packaging": "always"}, "other": {}}
@@ -19,15 +19,8 @@ ALWAYS = {"live": {"packaging": "always"}, "other": {}}
 @pytest.fixture
 async def new_rig(monkeypatch):
     monkeypatch.setattr(packaging_module, "Packager", PlayedPackager)
-    rigs = []
-
-    def make(**options):
-        rigs.append(Rig(**options))
-        return rigs[-1]
-
-    yield make
-    for rig in rigs:
-        await rig.close()
+    async with rigs() as new_rig:
+        yield new_rig
 
 
 async def test_nothing_is_packaged_that_nobody_asked_for(new_rig):

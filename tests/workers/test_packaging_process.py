@@ -12,20 +12,13 @@ import pytest
 from rtmpd.live.registry import Takeover
 from rtmpd.wire.messages import Message
 from tests.helpers.footage import assert_same_media, footage, from_zero, tags_of, tracks_of
-from tests.helpers.packagings import Rig, Viewer
+from tests.helpers.packagings import Viewer, rigs
 
 
 @pytest.fixture
 async def new_rig():
-    rigs = []
-
-    def make(**options):
-        rigs.append(Rig(keeps_windows=False, **options))
-        return rigs[-1]
-
-    yield make
-    for rig in rigs:
-        await rig.close()
+    async with rigs(keeps_windows=False) as new_rig:
+        yield new_rig
 
 
 def send(rig, publication, tags):

@@ -8,7 +8,7 @@ from rtmpd.workers import packaging as packaging_module
 from rtmpd.workers.packaging_output import DOUBT_S
 from rtmpd.workers.stream_packaging import END_S, RETRY_S
 from tests.helpers.live import AVC_HEADER, video_header
-from tests.helpers.packagings import FRAME_MS, UNIX_S, Rig, Viewer, Waiting
+from tests.helpers.packagings import FRAME_MS, UNIX_S, Viewer, Waiting, rigs
 from tests.helpers.played_packager import REFUSED, PlayedPackager
 
 OTHER_HEADER = AVC_HEADER[:-1] + b"\xcf"
@@ -17,15 +17,8 @@ OTHER_HEADER = AVC_HEADER[:-1] + b"\xcf"
 @pytest.fixture
 async def new_rig(monkeypatch):
     monkeypatch.setattr(packaging_module, "Packager", PlayedPackager)
-    rigs = []
-
-    def make(**options):
-        rigs.append(Rig(**options))
-        return rigs[-1]
-
-    yield make
-    for rig in rigs:
-        await rig.close()
+    async with rigs() as new_rig:
+        yield new_rig
 
 
 @pytest.fixture
