@@ -74,6 +74,17 @@ async def until_logged(lines, event):
     return found[-1]
 
 
+async def publisher(lines):
+    """A publisher of live/s, once there is a server."""
+    host, _, port = (await serving(lines))["rtmp"].rpartition(":")
+    sock = socket.create_connection((host, int(port)))
+    sock.setblocking(False)
+    client = Client(sock, None)
+    await client.open()
+    await client.publish("s")
+    return client
+
+
 async def test_server_says_where_it_serves_and_how_much_it_may_use(tmp_path, lines):
     some = config(tmp_path, packaging={"window_bytes": 1000}, http={"listen": "127.0.0.1:0", "connections": 7})
     before_s = time.time()
@@ -158,12 +169,7 @@ async def test_reload_of_a_wrong_configuration_changes_nothing(tmp_path, lines):
 
 async def test_stop_tells_players_and_closes_every_connection_with_a_line(tmp_path, lines):
     async with Running(config(tmp_path)):
-        host, _, port = (await serving(lines))["rtmp"].rpartition(":")
-        sock = socket.create_connection((host, int(port)))
-        sock.setblocking(False)
-        client = Client(sock, None)
-        await client.open()
-        await client.publish("s")
+        client = await publisher(lines)
     client.close()
 
     assert "server stops" in [line["reason"] for line in lines if line["event"] == "closed"]
@@ -173,12 +179,7 @@ async def test_a_reload_packages_streams_that_are_published_already_and_the_end_
     changed = config(tmp_path, apps={"live": {"packaging": "always"}})
     running = Running(config(tmp_path), reload=lambda: changed)
     async with running:
-        host, _, port = (await serving(lines))["rtmp"].rpartition(":")
-        sock = socket.create_connection((host, int(port)))
-        sock.setblocking(False)
-        client = Client(sock, None)
-        await client.open()
-        await client.publish("s")
+        client = await publisher(lines)
         packagings = running.server._offices.packagings
         assert packagings.pid is None
         os.kill(os.getpid(), signal.SIGHUP)
