@@ -23,10 +23,7 @@ def gauge(name: str, about: str, labels: Sequence[str], rows: Iterable[Row]) -> 
         labels: their names.
         rows: each combination of label values once.
     """
-    family = GaugeMetricFamily(f"rtmpd_{name}", about, labels=labels)
-    for values, value in rows:
-        family.add_metric(values, value)
-    return family
+    return _filled(GaugeMetricFamily(f"rtmpd_{name}", about, labels=labels), rows)
 
 
 def counter(name: str, about: str, labels: Sequence[str], rows: Iterable[Row]) -> Metric:
@@ -39,10 +36,7 @@ def counter(name: str, about: str, labels: Sequence[str], rows: Iterable[Row]) -
         labels: their names.
         rows: each combination of label values once.
     """
-    family = CounterMetricFamily(f"rtmpd_{name}", about, labels=labels)
-    for values, value in rows:
-        family.add_metric(values, value)
-    return family
+    return _filled(CounterMetricFamily(f"rtmpd_{name}", about, labels=labels), rows)
 
 
 def histogram(name: str, about: str, distribution: Distribution) -> Metric:
@@ -56,3 +50,9 @@ def histogram(name: str, about: str, distribution: Distribution) -> Metric:
     """
     buckets = [("+Inf" if isinf(bound_s) else str(bound_s), count) for bound_s, count in distribution.cumulative]
     return HistogramMetricFamily(f"rtmpd_{name}", about, buckets=buckets, sum_value=distribution.sum_s)
+
+
+def _filled(family: GaugeMetricFamily | CounterMetricFamily, rows: Iterable[Row]) -> Metric:
+    for values, value in rows:
+        family.add_metric(values, value)
+    return family
