@@ -178,6 +178,13 @@ class Rig:
         """Lose the publisher, who may come back within the grace time."""
         self.registry.unpublish(publication, "lost", 1e12)
 
+    def watch(self, publication):
+        """Have a stream packaged for a viewer; returns the packaging, and the viewer."""
+        packaging = self.packagings.want(publication.stream)
+        viewer = Viewer()
+        packaging.attach(viewer)
+        return packaging, viewer
+
     def pass_time(self, seconds):
         """Let the server's clock go on; timers come due, and the server ticks once a second."""
         end_s = self.clock.time() + seconds

@@ -56,9 +56,7 @@ async def test_players_and_window_have_what_was_published(new_rig):
     rig = new_rig()
     publication = publish(rig)
     tags = tags_of(footage(reordered=2))
-    viewer = Viewer()
-    packaging = rig.packagings.want(publication.stream)
-    packaging.attach(viewer)
+    packaging, viewer = rig.watch(publication)
     send(rig, publication, [tag for tag in tags if tag.timestamp_ms < 900])
     await rig.until(lambda: viewer.told == ["started"])
     send(rig, publication, [tag for tag in tags if tag.timestamp_ms >= 900])
@@ -99,9 +97,7 @@ async def test_a_killed_packager_costs_players_a_break_and_the_edition_goes_on(n
 async def test_sound_that_cannot_be_carried_leaves_the_pictures(new_rig):
     rig = new_rig()
     publication = publish(rig)
-    viewer = Viewer()
-    packaging = rig.packagings.want(publication.stream)
-    packaging.attach(viewer)
+    packaging, viewer = rig.watch(publication)
     speex = [tag._replace(body=b"\xb2" + tag.body[1:]) if tag.type_id == 8 else tag for tag in tags_of(footage())]
     send(rig, publication, speex)
     await rig.until(lambda: viewer.told == ["started"])
@@ -117,9 +113,7 @@ async def test_sound_that_cannot_be_carried_leaves_the_pictures(new_rig):
 async def test_a_stream_of_nothing_that_can_be_carried_is_refused(new_rig):
     rig = new_rig()
     publication = publish(rig)
-    viewer = Viewer()
-    packaging = rig.packagings.want(publication.stream)
-    packaging.attach(viewer)
+    packaging, viewer = rig.watch(publication)
     for tag in tags_of(footage(video=None)):
         send(rig, publication, [tag._replace(body=b"\xb2" + tag.body[1:])] if tag.type_id == 8 else [])
     await rig.until(lambda: rig.said("not packaged"))

@@ -55,9 +55,7 @@ async def test_a_viewer_starts_at_the_newest_key_frame_once_the_backlog_is_worke
     publication = rig.publish()
     publication.stream.flv_log()
     rig.send(publication, "k" + "." * 99 + "k.k.")
-    viewer = Viewer()
-    packaging = rig.packagings.want(publication.stream)
-    packaging.attach(viewer)
+    packaging, viewer = rig.watch(publication)
     feed = rig.feed
     while len(feed.receive().records) < 105:
         await rig.settle_feed()
@@ -74,9 +72,7 @@ async def test_a_viewer_starts_at_the_newest_key_frame_once_the_backlog_is_worke
 async def test_a_backlog_that_nothing_follows_is_worked_off(rig):
     publication = rig.publish()
     rig.send(publication, "k" + "." * 99)
-    viewer = Viewer()
-    packaging = rig.packagings.want(publication.stream)
-    packaging.attach(viewer)
+    packaging, viewer = rig.watch(publication)
     await rig.settle_feed()
     rig.feed.send(*rig.feed.receive().records[:30])
     await rig.until(lambda: len(packaging.window.events) == 30)
@@ -101,9 +97,7 @@ async def test_a_viewer_that_comes_later_starts_at_once(rig):
 
 async def test_nobody_is_started_before_there_is_a_key_frame(rig):
     publication = rig.publish()
-    packaging = rig.packagings.want(publication.stream)
-    viewer = Viewer()
-    packaging.attach(viewer)
+    _, viewer = rig.watch(publication)
     rig.send(publication, "...")
     await rig.settle()
     assert viewer.told == []
@@ -146,9 +140,7 @@ async def test_a_stream_that_nobody_asks_for_any_more_is_let_go_of(rig):
 
 async def test_a_viewer_keeps_it_and_its_leaving_begins_the_idle_time(rig):
     publication = rig.publish()
-    packaging = rig.packagings.want(publication.stream)
-    viewer = Viewer()
-    packaging.attach(viewer)
+    packaging, viewer = rig.watch(publication)
     rig.pass_time(100)
     assert packaging.is_running
     packaging.detach(viewer)
@@ -184,9 +176,7 @@ async def test_another_publisher_goes_on_in_the_same_feed(rig):
 
 async def test_a_publisher_that_drops_and_comes_back_goes_on_in_the_same_feed(rig):
     publication = rig.publish()
-    packaging = rig.packagings.want(publication.stream)
-    viewer = Viewer()
-    packaging.attach(viewer)
+    packaging, viewer = rig.watch(publication)
     before = rig.send(publication, "k.")
     rig.lose(publication)
     rig.pass_time(3)
@@ -200,9 +190,7 @@ async def test_a_publisher_that_drops_and_comes_back_goes_on_in_the_same_feed(ri
 
 async def test_at_the_streams_end_viewers_have_the_last_part_and_are_ended(rig):
     publication = rig.publish()
-    packaging = rig.packagings.want(publication.stream)
-    viewer = Viewer()
-    packaging.attach(viewer)
+    packaging, viewer = rig.watch(publication)
     sent = rig.send(publication, "k.")
     await rig.settle()
     sent += rig.send(publication, "..")
@@ -289,9 +277,7 @@ async def test_a_packager_that_does_not_end_a_feed_is_not_waited_for(rig):
 
 async def test_what_was_made_private_is_out_of_reach_at_once(rig):
     publication = rig.publish()
-    packaging = rig.packagings.want(publication.stream)
-    viewer = Viewer()
-    packaging.attach(viewer)
+    packaging, viewer = rig.watch(publication)
     rig.send(publication, "k.")
     await rig.settle()
     publication.stream.hide("private")
@@ -385,9 +371,7 @@ async def test_what_was_private_at_its_end_is_not_kept(rig):
 
 async def test_a_stream_that_becomes_public_is_fed_to_who_waits(rig):
     publication = rig.publish(is_public=False)
-    packaging = rig.packagings.want(publication.stream)
-    viewer = Viewer()
-    packaging.attach(viewer)
+    _, viewer = rig.watch(publication)
     rig.pass_time(3)
     assert rig.packager.feeds == []
     publication.stream.reveal()
@@ -401,9 +385,7 @@ async def test_a_stream_that_becomes_public_is_fed_to_who_waits(rig):
 async def test_after_the_packagers_death_the_next_one_goes_on_at_the_newest_key_frame(rig):
     publication = rig.publish()
     publication.stream.flv_log()
-    packaging = rig.packagings.want(publication.stream)
-    viewer = Viewer()
-    packaging.attach(viewer)
+    packaging, viewer = rig.watch(publication)
     before = rig.send(publication, "k.k.")
     await rig.settle()
     edition = packaging.edition
@@ -433,9 +415,7 @@ async def test_a_death_that_the_feed_sees_first_is_told_once(rig):
 
 async def test_a_feed_that_the_packager_gives_up_is_tried_again_later(rig):
     publication = rig.publish()
-    packaging = rig.packagings.want(publication.stream)
-    viewer = Viewer()
-    packaging.attach(viewer)
+    packaging, viewer = rig.watch(publication)
     rig.send(publication, "k.")
     await rig.settle()
     rig.feed.close()
