@@ -75,43 +75,35 @@ def finish(player):
     return player.packets()
 
 
+def assert_plays(player, server, stream, source):
+    """Publish a file once a player waits for the stream: it gets every packet."""
+    wait_until(lambda: players(server, stream), "the player's request")
+    with pyav_publisher(source, server.url(stream)) as publishing:
+        assert publishing.wait(60) == 0
+        packets = finish(player)
+
+    assert from_start(packets) == from_start(packets_of(source))
+
+
 # Real players
 
 
 @pytest.mark.parametrize("name", CODECS)
 def test_pyav_plays_packet_for_packet_what_was_published(server, sources, name):
     stream = f"live/{name.replace('+', '-').replace(' ', '-')}"
-    source = sources.flv(name)
     with pyav_player(url(server, f"{stream}.flv")) as player:
-        wait_until(lambda: players(server, stream), "the player's request")
-        with pyav_publisher(source, server.url(stream)) as publishing:
-            assert publishing.wait(60) == 0
-            packets = finish(player)
-
-    assert from_start(packets) == from_start(packets_of(source))
+        assert_plays(player, server, stream, sources.flv(name))
 
 
 def test_pyav_plays_over_tls_packet_for_packet(server, sources):
-    source = sources.flv("short")
     with pyav_player(url(server, "live/tls.flv", secure=True)) as player:
-        wait_until(lambda: players(server, "live/tls"), "the player's request")
-        with pyav_publisher(source, server.url("live/tls")) as publishing:
-            assert publishing.wait(60) == 0
-            packets = finish(player)
-
-    assert from_start(packets) == from_start(packets_of(source))
+        assert_plays(player, server, "live/tls", sources.flv("short"))
 
 
 @pytest.mark.peer("ffmpeg")
 def test_ffmpeg_plays_packet_for_packet(server, sources):
-    source = sources.flv("short")
     with ffmpeg_player(url(server, "live/ff.flv")) as player:
-        wait_until(lambda: players(server, "live/ff"), "the player's request")
-        with pyav_publisher(source, server.url("live/ff")) as publishing:
-            assert publishing.wait(60) == 0
-            packets = finish(player)
-
-    assert from_start(packets) == from_start(packets_of(source))
+        assert_plays(player, server, "live/ff", sources.flv("short"))
 
 
 @pytest.mark.peer("curl")
