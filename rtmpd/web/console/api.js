@@ -32,19 +32,32 @@ export async function request(method, path, body) {
     options.headers = { "Content-Type": "application/json" };
     options.body = JSON.stringify(body);
   }
-  let response;
-  try {
-    response = await fetch(path, options);
-  } catch {
-    throw new Problem(0, "The server does not answer.");
-  }
-  if (!response.ok) throw await problemOf(response);
+  const response = await answerTo(path, options);
   if (response.status === 204) return null;
   try {
     return await response.json();
   } catch {
     throw new Problem(0, "The server's answer broke off.");
   }
+}
+
+/**
+ * Fetch what the server must have.
+ *
+ * @param {string|URL} url
+ * @param {RequestInit} options
+ * @returns {Promise<Response>} a good one
+ * @throws {Problem} refused, or not answered
+ */
+export async function answerTo(url, options) {
+  let response;
+  try {
+    response = await fetch(url, options);
+  } catch {
+    throw new Problem(0, "The server does not answer.");
+  }
+  if (!response.ok) throw await problemOf(response);
+  return response;
 }
 
 export const api = (method, path, body) => request(method, `api/v1/${path}`, body);

@@ -38,6 +38,28 @@ export function contentOf(init) {
   return { mime: `${hasVideo ? "video" : "audio"}/mp4; codecs="${codecs.join(", ")}"`, codecs };
 }
 
+/**
+ * Say when a media segment begins.
+ *
+ * @param {Uint8Array} init of its tracks, as `initSection` finds it
+ * @param {Uint8Array} segment its first moof, whatever follows
+ * @returns {number} seconds: the earliest decoding time of its tracks
+ */
+export function startOf(init, segment) {
+  const scales = new Map();
+  for (const track of children(find(init, ["moov"]), "trak"))
+    scales.set(afterTimes(find(track, ["tkhd"])), afterTimes(find(track, ["mdia", "mdhd"])));
+  const starts = Array.from(children(find(segment, ["moof"]), "traf"), (fragment) => {
+    const time = viewOf(find(fragment, ["tfdt"]));
+    const units = time.getUint8(0) ? Number(time.getBigUint64(4)) : time.getUint32(4);
+    return units / scales.get(viewOf(find(fragment, ["tfhd"])).getUint32(4));
+  });
+  return Math.min(...starts);
+}
+
+/** What follows the times of creation and change, which version 1 has with 64 bits: a track's number, a timescale. */
+const afterTimes = (box) => viewOf(box).getUint32(box[0] ? 20 : 12);
+
 const CODECS = {
   avc1: (inside) => `avc1.${hex(find(inside, ["avcC"]).subarray(1, 4))}`,
   hvc1: (inside) => `hvc1.${hevc(find(inside, ["hvcC"]))}`,
@@ -60,7 +82,7 @@ function codecOf(type, inside) {
 
 function hevc(config) {
   const space = ["", "A", "B", "C"][config[1] >> 6];
-  const view = new DataView(config.buffer, config.byteOffset);
+  const view = viewOf(config);
   // The compatibility flags are written with their bits in reverse order.
   let flags = 0;
   for (let bit = 0, left = view.getUint32(2); bit < 32; bit++, left >>>= 1) flags = ((flags << 1) | (left & 1)) >>> 0;
@@ -100,7 +122,7 @@ function mpeg4Audio(esds) {
 }
 
 function* boxes(data) {
-  const view = new DataView(data.buffer, data.byteOffset, data.byteLength);
+  const view = viewOf(data);
   for (let start = 0; start + 8 <= data.length;) {
     const size = view.getUint32(start);
     if (size < 8) return; // 0 (up to the end) and 1 (64 bits) are no sizes of anything in an init section
@@ -121,6 +143,7 @@ function find(data, path) {
   return found;
 }
 
+const viewOf = (data) => new DataView(data.buffer, data.byteOffset, data.byteLength);
 const text = (data, at) => String.fromCharCode(...data.subarray(at, at + 4));
 const hex = (data) => Array.from(data, (each) => each.toString(16).padStart(2, "0")).join("");
 const digits = (value) => String(value).padStart(2, "0");

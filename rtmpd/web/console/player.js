@@ -3,6 +3,7 @@
 
 import { problemOf } from "./api.js";
 import { contentOf, initSection } from "./mp4.js";
+import { attach, Source } from "./source.js";
 
 // Parts come every 200 ms, so that what is left just before the next one comes is 200 ms less than just after it.
 const LEAD_S = 0.25; // buffered in front of the picture, just after a part has come
@@ -21,9 +22,6 @@ const PAUSES_MS = [300, 1000, 2000, 4000];
 const GOOD_MS = 5000;
 const SILENT_MS = 40_000; // longer than a server waits for a publisher that comes back: the connection is dead
 const LONGEST_INIT_BYTES = 1 << 20;
-
-// Phones of one maker have only the second; it hands over buffers when they are wanted, which here is always.
-const Source = globalThis.MediaSource ?? globalThis.ManagedMediaSource;
 
 /**
  * Play a live stream.
@@ -84,7 +82,6 @@ class Attempt {
     this.hasBegun = false;
     this.begun_ms = 0;
     this.failure = "";
-    this.object = "";
   }
 
   /** @returns {Promise<{detail: string, isFinal: boolean}>} why it ended */
@@ -116,15 +113,7 @@ class Attempt {
   }
 
   async open(mime) {
-    const source = new Source();
-    this.object = URL.createObjectURL(source);
-    this.video.disableRemotePlayback = true; // ManagedMediaSource opens only so
-    const opened = new Promise((resolve) => source.addEventListener("sourceopen", resolve, { once: true }));
-    const given = new Promise((_, reject) =>
-      this.abort.signal.addEventListener("abort", () => reject(new Unreadable("stopped"))),
-    );
-    this.video.src = this.object;
-    await Promise.race([opened, given]);
+    const source = await attach(this.video, this.abort.signal);
     this.buffer = source.addSourceBuffer(mime);
     this.buffer.addEventListener("updateend", () => this.onUpdated());
     const signal = this.abort.signal;
@@ -215,8 +204,6 @@ class Attempt {
 
   close() {
     this.abort.abort();
-    if (this.object) URL.revokeObjectURL(this.object);
-    this.object = "";
   }
 }
 

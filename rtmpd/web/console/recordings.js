@@ -2,13 +2,13 @@
 
 import { api, encoded } from "./api.js";
 import { ask, button, chip, copy, empty, h, icon, openDialog, show, table, tell, write } from "./dom.js";
+import { playRecorded } from "./playback.js";
 import { picture, stopPlaying } from "./preview.js";
 import { announce, store } from "./store.js";
 import { bytes, clock, date, track } from "./words.js";
 
 const PAGE = 25;
 const SOUND = new Set(["m4a", "mp3"]);
-const HLS = "application/vnd.apple.mpegurl";
 
 export const lists = ["streams"];
 export const polled = {};
@@ -172,15 +172,14 @@ function playFile(file, name) {
     autoplay: true,
     playsinline: true,
     preload: "metadata",
-    src: pathOf(file),
+    src: file.format === "hls" ? null : pathOf(file),
   });
   const fault = h("p.fault", { role: "alert" });
   const about = [file.stream, date(file.start_time), file.tracks.map(track).join(", ")].filter(Boolean).join(" · ");
   video.addEventListener("error", () => write(fault, "This browser cannot play the file; it can be downloaded."));
-  if (file.format === "hls" && !video.canPlayType(HLS)) {
-    write(fault, "This browser plays no HLS by itself. Its address works in VLC, Safari and players for pages.");
-  }
+  const playback = file.format === "hls" ? playRecorded(video, pathOf(file), (detail) => write(fault, detail)) : null;
   const onClose = () => {
+    playback?.stop();
     video.removeAttribute("src");
     video.load(); // ends the download
   };

@@ -20,6 +20,10 @@ PICTURE = """
   return Array.from(context.getImageData(0, 0, 64, 36).data).join();
 })()
 """
+WHOLE = (
+    "(({currentTime, duration}) => currentTime === duration && duration > 4)(document.querySelector('dialog video'))"
+)
+"""It has ended where the recording does."""
 
 
 @pytest.fixture(scope="module")
@@ -94,6 +98,62 @@ def test_a_stream_is_recorded_played_back_in_the_page_and_deleted(page, server):
     shown.click("Delete", "dialog")
     shown.wait_for_text("No files.", ".pages")
     assert server.recordings() == []
+
+
+def test_hls_is_played_back_while_it_is_recorded_and_when_it_is_complete(page, server, sources):
+    with LivePublisher(server.address, "show", sources.tags("long")):
+        shown = page("streams/live/show")
+        shown.click("Record", "#main")
+        shown.evaluate("document.querySelector('dialog [value=hls]').click()")
+        shown.click("Start recording", "dialog")
+        shown.click("Files of this stream", ".stream-side")
+        path = wait_for_playlist(server, "live/show")
+        shown.click(f"Play {path.name}", "tbody")
+        shown.wait_for("document.querySelector('dialog video').currentTime > 3")
+        assert not shown.evaluate("document.querySelector('dialog video').ended")
+        (task,) = [each for each in server.api.get("records").body["records"] if each["stream"] == "live/show"]
+        server.api.stop_record(task["task_id"])
+
+    shown.wait_for("document.querySelector('dialog video').ended")
+    assert shown.evaluate(WHOLE)
+    last = shown.evaluate(PICTURE % "dialog video")
+    shown.evaluate("document.querySelector('dialog video').currentTime = 0")
+    shown.wait_for("!document.querySelector('dialog video').seeking")
+    assert shown.evaluate(PICTURE % "dialog video") != last
+    assert shown.text("dialog .fault") == ""
+    shown.click("Close", "dialog")
+
+
+def test_hls_is_played_back_over_a_publisher_that_came_back_with_other_codecs(page, server, sources):
+    with LivePublisher(server.address, "two", sources.tags("h264+aac")) as publisher:
+        task = server.api.start_record("live/two", formats=["hls"])
+        publisher.wait_until_sent(3_000)
+        publisher.drop()
+    with LivePublisher(server.address, "two", sources.tags("av1+opus")) as publisher:
+        publisher.wait_until_sent(3_000)
+        server.api.stop_record(task["task_id"])
+    path = wait_for_playlist(server, "live/two")
+    assert "#EXT-X-DISCONTINUITY\n" in path.read_text()
+
+    shown = page("recordings?stream=live/two")
+    shown.click(f"Play {path.name}", "tbody")
+    shown.wait_for("document.querySelector('dialog video').currentTime > 1")
+    first = shown.evaluate(PICTURE % "dialog video")
+    shown.wait_for("document.querySelector('dialog video').ended")
+
+    assert shown.evaluate(WHOLE)
+    assert shown.evaluate(PICTURE % "dialog video") != first
+    shown.click("Close", "dialog")
+
+
+def wait_for_playlist(server, stream):
+    """Wait for the first segment of a recording; its playlist."""
+
+    def found():
+        return [path for path in server.recordings(stream) if path.suffix == ".m3u8" and ".m4s" in path.read_text()]
+
+    wait_until(lambda: bool(found()), "a segment")
+    return found()[0]
 
 
 def test_a_page_that_stays_open_does_not_keep_an_ended_stream_waiting(page, server, sources):

@@ -178,6 +178,32 @@ def test_codecs_are_named_as_rfc_6381_has_it(browser, site, entry, box, data, co
     assert found == {"mime": f'{"video" if kind == "vide" else "audio"}/mp4; codecs="{codec}"', "codecs": [codec]}
 
 
+@pytest.mark.parametrize("version", [0, 1])
+def test_a_segment_begins_with_the_earliest_of_its_tracks(browser, site, version):
+    bytes_of_time = 8 if version else 4
+
+    def timed(kind, data):
+        return boxed(kind, bytes([version, 0, 0, 0]) + data)
+
+    def track(number, timescale):
+        times = bytes(2 * bytes_of_time)
+        described = timed("tkhd", times + number.to_bytes(4)) + boxed(
+            "mdia", timed("mdhd", times + timescale.to_bytes(4))
+        )
+        return boxed("trak", described)
+
+    def fragment(number, time):
+        return boxed("traf", timed("tfhd", number.to_bytes(4)) + timed("tfdt", time.to_bytes(bytes_of_time)))
+
+    init = boxed("moov", track(1, 90_000) + track(2, 48_000))
+    segment = boxed("moof", fragment(1, 180_000) + fragment(2, 72_000))
+    if browser.evaluate("location.origin") != site.url:
+        browser.navigate(f"{site.url}{BARE}")
+
+    arguments = ", ".join(f"Uint8Array.from({list(data)})" for data in (init, segment))
+    assert browser.evaluate(f"import('/console/mp4.js').then((mp4) => mp4.startOf({arguments}))") == 1.5
+
+
 def boxed(kind, data):
     return (8 + len(data)).to_bytes(4) + kind.encode() + data
 
