@@ -189,14 +189,24 @@ def _fault(location: Location, kind: str, value: object) -> str:
         return f"{shown(value)}: {_NAMES[str(location[0])]}"
     unit = None if field is None else unit_of(field)
     if field is None or unit is None:
-        return f"{shown(value)}: a table is expected"
+        return f"{_value(value, None)}: a table is expected"
     if kind == "missing":
         return f"not set: {expectation(field)} is expected"
     return f"{_value(value, unit)}: {expectation(field)} is expected"
 
 
 def _value(value: object, unit: Unit | None) -> str:
-    return "(not shown)" if unit is not None and unit.secret else shown(value)
+    """Write a value, but for one that may be a key, or hold one: a table in the wrong place has its keys with it."""
+    is_hidden = unit.secret or _holds_a_table(value) if unit is not None else _holds_text(value)
+    return "(not shown)" if is_hidden else shown(value)
+
+
+def _holds_a_table(value: object) -> bool:
+    return isinstance(value, Mapping) or (isinstance(value, list) and any(map(_holds_a_table, value)))
+
+
+def _holds_text(value: object) -> bool:
+    return isinstance(value, str | list | Mapping) and bool(value)
 
 
 def _resolve(location: Location) -> tuple[type[BaseModel], FieldInfo | None]:

@@ -100,6 +100,25 @@ def test_an_unknown_key_is_refused_with_the_keys_that_exist_and_the_likeliest():
     assert fault.endswith("is expected (did you mean grace_s?)")
 
 
+@pytest.mark.parametrize(
+    ("text", "key"),
+    [
+        ('publish_key = "sesame"', "publish_key"),
+        ('[https]\ntokens = ["sesame"]', "https.tokens"),
+        ('[app.live]\npublish_key = ["sesame"]', "app"),
+        ('[[apps.live]]\npublish_key = ["sesame"]', "apps.live"),
+        ('[apps]\nlive = "sesame"', "apps.live"),
+        ('[apps.live.record]\npublish_key = "sesame"', "apps.live.record"),
+        ('[[apps.live.grce_s]]\npublish_key = "sesame"', "apps.live.grce_s"),
+    ],
+)
+def test_a_key_that_stands_in_the_wrong_place_is_not_shown(text, key):
+    (fault,) = faults(text)
+
+    assert fault.startswith(f"{key}: (not shown): ")
+    assert "sesame" not in fault
+
+
 def test_every_fault_is_told_at_once_those_between_keys_included():
     found = faults(
         'zork = 1\n[rtmp]\nlisten = "0.0.0.0:1935"\n[apps.live]\ngrace_s = "ten"\n[rtmps]\nlisten = ":1936"\n'
