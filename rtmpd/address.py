@@ -8,6 +8,8 @@ from typing import NamedTuple, Self
 
 HOST_PREFIX_BITS = 64
 """Of an IPv6 address; the others tell the hosts of one link apart (RFC 4291 section 2.5.1), and one host may use them all."""
+_EVERYWHERE = frozenset({"", "0.0.0.0", "::"})  # noqa: S104 - compared with, not listened on
+"""Hosts that stand for every interface; the first for those of IPv4 and IPv6."""
 
 
 class Address(NamedTuple):
@@ -49,6 +51,21 @@ class Address(NamedTuple):
             return ipaddress.ip_address(self.host).is_loopback
         except ValueError:
             return self.host == "localhost"
+
+    def overlaps(self, other: Address) -> bool:
+        """
+        Tell whether two servers cannot listen here and there.
+
+        Args:
+            other: the other one's; names are not looked up, so that only the same name is taken for the same place.
+
+        Returns:
+            Whether a connection could be meant for both.
+        """
+        everywhere = _EVERYWHERE & {self.host, other.host}
+        families = {host.count(":") > 0 for host in (self.host, other.host)}
+        hosts_overlap = self.host == other.host or "" in everywhere or bool(everywhere and len(families) == 1)
+        return self.port == other.port and hosts_overlap
 
     def __str__(self) -> str:
         return f"[{self.host}]:{self.port}" if ":" in self.host else f"{self.host}:{self.port}"

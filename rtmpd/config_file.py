@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import contextlib
 import difflib
+import itertools
 import tomllib
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
@@ -131,6 +132,7 @@ def _faults_between_keys(config: Config, at_fault: set[int | str]) -> Iterator[t
         if address is not None and not address.loopback and not config.http.token and "token" not in at_fault:
             wanted = "a loopback address, or an http.token for the API"
             yield (section, "listen"), f"{shown(str(address))}: {wanted} is expected"
+    yield from _faults_of_addresses(config)
     yield from _faults_of_pulls(config)
     if config.open or at_fault & {"open", *_GUARDS}:
         return
@@ -139,6 +141,20 @@ def _faults_between_keys(config: Config, at_fault: set[int | str]) -> Iterator[t
         if keyless and listen is not None and not listen.loopback:
             wanted = f"a loopback address, or a publish_key for {', '.join(keyless)}, or open = true"
             yield (section, "listen"), f"{shown(str(listen))}: {wanted} is expected"
+
+
+def _faults_of_addresses(config: Config) -> Iterator[tuple[Location, str]]:
+    """Find listeners that would take the same port; 0 is another one each time."""
+    addresses = (
+        ("rtmp", config.rtmp.listen),
+        ("rtmps", config.rtmps.listen),
+        ("http", config.http.listen),
+        ("https", config.https.listen),
+    )
+    listeners = [(section, address) for section, address in addresses if address is not None and address.port]
+    for (earlier, theirs), (section, ours) in itertools.combinations(listeners, 2):
+        if ours.overlaps(theirs):
+            yield (section, "listen"), f"{shown(str(ours))}: another port than that of {earlier}.listen is expected"
 
 
 def _faults_of_certificates(config: Config, at_fault: set[int | str]) -> Iterator[tuple[Location, str]]:

@@ -86,3 +86,22 @@ def test_a_host_is_counted_once_however_many_addresses_it_has(address, expected)
 
 def test_what_is_counted_is_counted_as_itself():
     assert counted_as(counted_as("2001:db8::1")) == "2001:db8::/64"
+
+
+@pytest.mark.parametrize(
+    ("one", "other", "overlap"),
+    [
+        ("127.0.0.1:1935", "127.0.0.1:1935", True),
+        ("127.0.0.1:1935", "127.0.0.1:1936", False),
+        ("127.0.0.1:1935", "127.0.0.2:1935", False),
+        ("0.0.0.0:1935", "127.0.0.1:1935", True),
+        (":1935", "[::1]:1935", True),
+        (":1935", "127.0.0.1:1935", True),
+        ("[::]:1935", "[::1]:1935", True),
+        ("[::]:1935", "0.0.0.0:1935", False),
+        ("[::]:1935", "127.0.0.1:1935", False),
+    ],
+)
+def test_addresses_overlap_where_two_servers_could_not_listen(one, other, overlap):
+    assert Address.parse(one).overlaps(Address.parse(other)) is overlap
+    assert Address.parse(other).overlaps(Address.parse(one)) is overlap

@@ -153,6 +153,16 @@ def test_an_address_that_others_can_reach_is_refused_while_anyone_may_publish(li
     assert [expected] == faults(f'[rtmp]\nlisten = "{listen}"')
 
 
+def test_two_listeners_cannot_have_one_port():
+    assert faults('[http]\nlisten = "127.0.0.1:1935"') == [
+        'http.listen: "127.0.0.1:1935": another port than that of rtmp.listen is expected'
+    ]
+    assert faults('open = true\n[rtmp]\nlisten = ":8080"') == [
+        'http.listen: "127.0.0.1:8080": another port than that of rtmp.listen is expected'
+    ]
+    assert validate({"rtmp": {"listen": "127.0.0.1:0"}, "http": {"listen": "127.0.0.1:0"}})
+
+
 REACHABLE = '[rtmp]\nlisten = "0.0.0.0:1935"\n'
 
 
