@@ -113,7 +113,7 @@ def demo(
 def check(file: Annotated[Path, typer.Argument(metavar="FILE", help="A configuration, TOML.")]) -> None:
     """Say what is wrong in a configuration, every fault with its key."""
     with _faults_told():
-        config_file.load(file, checks=_CHECKS)
+        config_file.load(file, checks=(*_CHECKS, _certificate_faults))
     typer.echo(f"{file}: nothing wrong")
 
 
@@ -184,6 +184,20 @@ def _target_faults(config: Config) -> Iterable[tuple[Location, str]]:
     from rtmpd.control import relay_targets  # noqa: PLC0415 - the API's models, which only the server needs otherwise
 
     return relay_targets.faults(config) if any(each.push_targets for each in config.apps.values()) else ()
+
+
+def _certificate_faults(config: Config) -> Iterator[tuple[Location, str]]:
+    """Read what listeners with TLS would; a server does it when it starts, or is told to read them again."""
+    from rtmpd.net.certificates import load_certificate  # noqa: PLC0415 - TLS, for those who have it
+
+    for section, table in (("rtmps", config.rtmps), ("https", config.https)):
+        pair = table.certificate
+        if pair is None or not all(path.is_file() for path in pair):
+            continue  # the faults that every command finds
+        try:
+            load_certificate(pair)
+        except StartError as error:
+            yield (section, "cert"), f"{shown(str(pair.cert))}: a certificate with its key is expected: {error}"
 
 
 _CHECKS = (_template_faults, _target_faults, pull_faults)

@@ -7,6 +7,7 @@ import tomllib
 import types
 
 import pytest
+import trustme
 from typer.testing import CliRunner
 
 import rtmpd
@@ -154,6 +155,22 @@ def test_check_finds_a_url_that_no_stream_can_be_pulled_from(run, tmp_path):
 
     assert result.exit_code == 2
     assert result.stderr.startswith('rtmpd: pulls."live/s".sources[0]: (not shown): the URL names no stream')
+
+
+def test_check_finds_a_certificate_that_is_not_for_its_key(run, tmp_path):
+    path, chain, key = (tmp_path / name for name in ("rtmpd.toml", "chain.pem", "key.pem"))
+    authority = trustme.CA()
+    ours, other = authority.issue_cert("localhost"), authority.issue_cert("localhost")
+    chain.write_bytes(ours.cert_chain_pems[0].bytes())
+    path.write_text(f'[rtmps]\nlisten = "127.0.0.1:1936"\ncert = "{chain}"\nkey = "{key}"\n')
+
+    key.write_bytes(other.private_key_pem.bytes())
+    result = run("check", str(path))
+    assert result.exit_code == 2
+    assert result.stderr.startswith(f'rtmpd: rtmps.cert: "{chain}": a certificate with its key is expected: ')
+
+    key.write_bytes(ours.private_key_pem.bytes())
+    assert run("check", str(path)).exit_code == 0
 
 
 def test_a_fault_cannot_control_the_terminal(run, tmp_path):

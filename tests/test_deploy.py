@@ -11,6 +11,7 @@ import sys
 from pathlib import Path
 
 import pytest
+import trustme
 
 from rtmpd.config_file import load
 from tests.helpers.measuring import measuring, scraped
@@ -63,8 +64,9 @@ def run(*arguments):
 @pytest.fixture(params=EXAMPLES, ids=[path.stem for path in EXAMPLES])
 def example(request, tmp_path):
     """A copy of each, with certificates that are there."""
-    for name in ("fullchain.pem", "privkey.pem"):
-        (tmp_path / name).write_text("for the check alone")
+    issued = trustme.CA().issue_cert("live.example.com")
+    issued.cert_chain_pems[0].write_to_path(tmp_path / "fullchain.pem")
+    issued.private_key_pem.write_to_path(tmp_path / "privkey.pem")
     copy = tmp_path / request.param.name
     copy.write_text(request.param.read_text().replace(CERTIFICATES, str(tmp_path)))
     return copy
