@@ -161,6 +161,8 @@ def keep_publishing(url: str, wait: Wait) -> None:
         except av.error.FFmpegError as error:
             if time.monotonic() - started > _RETRY_LONGEST_S:
                 pause_s, last_reason = _RETRY_FIRST_S, None
+            if not wait(0):
+                return  # Ctrl-C ends the server too, and a stream that is cut off by that is no news
             if error.strerror != last_reason:
                 log.warning("demo stream interrupted, trying again", reason=error.strerror)
                 last_reason = error.strerror

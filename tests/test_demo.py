@@ -146,14 +146,20 @@ def test_it_tries_again_with_growing_pauses_and_says_each_reason_once(attempts, 
     waits = attempts(*[(0, reason) for reason in ["refused"] * 3 + ["reset"] * 5])
 
     assert [values["reason"] for _, values in warned] == ["refused", "reset"]
-    assert waits == [0.25, 0.5, 1, 2, 4, 5, 5, 5]
+    assert waits == [0.25, 0.5, 1, 2, 4, 5, 5]
 
 
 def test_a_stream_that_went_well_is_taken_up_again_at_once(attempts, warned):
     waits = attempts((0, "reset"), (0, "reset"), (60, "reset"), (0, "reset"))
 
-    assert waits == [0.25, 0.5, 0.25, 0.5]
+    assert waits == [0.25, 0.5, 0.25]
     assert len(warned) == 2
+
+
+def test_a_stream_that_is_cut_off_as_everything_ends_is_not_told(attempts, warned):
+    attempts((0, "broken pipe"))
+
+    assert warned == []
 
 
 @pytest.fixture
