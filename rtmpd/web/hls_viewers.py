@@ -139,7 +139,13 @@ class Viewer:
         if stream is not None:
             self._services.registry.leave(stream, self)
         self.waiting.dismiss()
-        who = {"client": self.number, "address": self.address, "role": self.role, "stream": self.path}
+        who = {
+            "client": self.number,
+            "address": self.address,
+            "kind": self.kind,
+            "role": self.role,
+            "stream": self.path,
+        }
         self._services.tell_closed(self, reason, **who)
 
 

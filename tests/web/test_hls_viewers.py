@@ -94,7 +94,7 @@ async def test_who_asks_no_more_has_gone(rig, monkeypatch):
 
     assert rig.services.registry.find("live", "cam").members == {}
     (line,) = rig.rig.closed()
-    assert (line["client"], line["reason"]) == (viewer.number, "asked for nothing any more")
+    assert (line["client"], line["kind"], line["reason"]) == (viewer.number, "hls", "asked for nothing any more")
     assert line["bytes_out"] > 0
     assert rig.hls._viewers._by_source == {}
 
