@@ -1,5 +1,6 @@
 """
-The answers of the API for people: tables on a wide terminal, a block for each entry on a narrow one, plain text in pipes.
+The answers of the API for people: tables on a terminal, without the columns that matter least where it is narrow, and a
+block for each entry where that does not help; plain text in pipes.
 
 What clients sent is in the answers: nothing of it is taken for markup, and no control character gets through.
 """
@@ -23,6 +24,8 @@ _Entry: TypeAlias = Mapping[str, Any]
 _Columns: TypeAlias = Mapping[str, Callable[[_Entry], object]]
 _PIPE_COLUMNS = 10_000
 """For a program that reads lines, none is folded."""
+_NAME_COLUMNS = 32
+"""Longer names of streams are folded where there is no room, so that one of them does not spoil the table."""
 _URL_TYPES = {1: "HLS", 2: "FLV", 4: "RAW", 5: "RTMP", 6: "HLS and RTMP", 7: "fMP4"}
 _CODECS: Mapping[str, str] = {
     "avc1": "H.264",
@@ -119,24 +122,37 @@ def _text(value: object) -> Text:
     return Text("-" if value in {None, ""} else escaped(str(value)), overflow="fold")
 
 
-def _print_entries(console: Console, columns: _Columns, entries: Sequence[_Entry], none: str) -> None:
-    """Print a table; where the terminal is too narrow for it, each entry as a block of lines."""
+def _print_entries(
+    console: Console, columns: _Columns, entries: Sequence[_Entry], none: str, spare: Sequence[str] = ()
+) -> None:
+    """Print a table that fits, by leaving out what can be spared; if none does, each entry as a block of lines."""
     if not entries:
         console.print(_text(none))
         return
-    rows = [[_text(value(entry)) for value in columns.values()] for entry in entries]
-    table = Table(box=None, pad_edge=False, show_edge=False, header_style="bold", padding=(0, 2, 0, 0))
-    for title in columns:
-        table.add_column(title, no_wrap=True)
-    for row in rows:
-        table.add_row(*row)
-    if Measurement.get(console, console.options.update(max_width=_PIPE_COLUMNS), table).maximum <= console.width:
-        _print(console, table)
-        return
-    for number, row in enumerate(rows):
+    cells = {title: [_text(value(entry)) for entry in entries] for title, value in columns.items()}
+    longest_name = max(text.cell_len for text in cells.get("STREAM", [Text()]))
+    for number in range(len(spare) + 1):
+        table = _table({title: texts for title, texts in cells.items() if title not in spare[:number]})
+        wanted = Measurement.get(console, console.options.update(max_width=_PIPE_COLUMNS), table).maximum
+        can_be_folded = 0 if "STREAM" in spare[:number] else max(0, longest_name - _NAME_COLUMNS)
+        if wanted - can_be_folded <= console.width:
+            _print(console, table)
+            if number:
+                console.print(_text(f"Too narrow for {', '.join(spare[:number])}; --json has everything."), style="dim")
+            return
+    for number, row in enumerate(zip(*cells.values(), strict=True)):
         if number:
             console.print()
-        _print_block(console, zip(columns, row, strict=True))
+        _print_block(console, zip(cells, row, strict=True))
+
+
+def _table(cells: Mapping[str, Sequence[Text]]) -> Table:
+    table = Table(box=None, pad_edge=False, show_edge=False, header_style="bold", padding=(0, 2, 0, 0))
+    for title in cells:
+        table.add_column(title, no_wrap=title != "STREAM")
+    for row in zip(*cells.values(), strict=True):
+        table.add_row(*row)
+    return table
 
 
 def _print_block(console: Console, lines: Iterable[tuple[str, Text]]) -> None:
@@ -159,12 +175,21 @@ def _print(console: Console, table: Table) -> None:
         console.print(line.rstrip(), soft_wrap=True)
 
 
-def _list(key: str, columns: _Columns, none: str) -> Callable[[Console, _Entry], None]:
-    return lambda console, answer: _print_entries(console, columns, answer[key], none)
+def _list(key: str, columns: _Columns, none: str, spare: Sequence[str] = ()) -> Callable[[Console, _Entry], None]:
+    """A table; `spare` are the columns that a narrow terminal goes without, the first one first."""
+    return lambda console, answer: _print_entries(console, columns, answer[key], none, spare)
 
 
 def _block(columns: _Columns) -> Callable[[Console, _Entry], None]:
-    return lambda console, answer: _print_block(console, [(name, _text(of(answer))) for name, of in columns.items()])
+    return lambda console, answer: _print_block(
+        console, [line for name, of in columns.items() for line in _lines(name, of(answer))]
+    )
+
+
+def _lines(name: str, value: object) -> Iterable[tuple[str, Text]]:
+    """One line; of a list one for each item."""
+    values = (value or [None]) if isinstance(value, list) else [value]
+    return [("" if number else name, _text(each)) for number, each in enumerate(values)]
 
 
 def _of(key: str) -> Callable[[_Entry], object]:
@@ -206,8 +231,8 @@ def _players(entry: _Entry) -> object:
     return kinds or entry["players"]
 
 
-def _urls(entry: _Entry) -> str:
-    return ", ".join(f"{_URL_TYPES.get(each['type'], each['type'])} {each['play_url']}" for each in entry["urls"])
+def _urls(entry: _Entry) -> list[str]:
+    return [f"{_URL_TYPES.get(each['type'], each['type'])} {each['play_url']}" for each in entry["urls"]]
 
 
 def _targets(entry: _Entry) -> str:
@@ -247,18 +272,20 @@ _FILE: _Columns = {
     "PATH": _of("path"),
     "TASK": _of("task_id"),
 }
+# A path begins with its stream, as a rule, and ends with its format.
+_SPARE_OF_FILE = ("TASK", "FORMAT", "STREAM", "BEGAN", "LASTS", "STATE", "SIZE")
 
 
 def _show_stopped(console: Console, answer: _Entry) -> None:
     _block(
         {"RECORDING": lambda each: f"{each['task_id']} {each['state']}", "NOTE": lambda each: _noted("stopped", each)}
     )(console, answer)
-    _print_entries(console, _FILE, answer["files"], "It wrote no files.")
+    _print_entries(console, _FILE, answer["files"], "It wrote no files.", _SPARE_OF_FILE)
 
 
 TABLES: Mapping[str, Callable[[Console, Any], None]] = MappingProxyType(
     {
-        "streams": _list("streams", _STREAM, "No streams."),
+        "streams": _list("streams", _STREAM, "No streams.", ("PUSH", "FPS", "SINCE", "RECORDINGS", "TRACKS")),
         "stream": _block(
             {
                 **_STREAM,
@@ -286,6 +313,7 @@ TABLES: Mapping[str, Callable[[Console, Any], None]] = MappingProxyType(
                 "SKIPPED": _seconds("skipped_ms"),
             },
             "No clients.",
+            ("SKIPPED", "SINCE", "IN", "KIND"),
         ),
         "pushes": _list(
             "pushes",
@@ -300,6 +328,7 @@ TABLES: Mapping[str, Callable[[Console, Any], None]] = MappingProxyType(
                 "TARGETS": _targets,
             },
             "No pushes.",
+            ("MODE", "SINCE", "RECORDING"),
         ),
         "push_started": _block(
             {
@@ -352,6 +381,7 @@ TABLES: Mapping[str, Callable[[Console, Any], None]] = MappingProxyType(
                 "TAGS": _joined("tags"),
             },
             "No recordings run.",
+            ("TAGS", "TYPE", "ENDS", "NAME"),
         ),
         "record_started": _block(
             {
@@ -361,7 +391,7 @@ TABLES: Mapping[str, Callable[[Console, Any], None]] = MappingProxyType(
             }
         ),
         "record_stopped": _show_stopped,
-        "recordings": _list("recordings", _FILE, "No files."),
+        "recordings": _list("recordings", _FILE, "No files.", _SPARE_OF_FILE),
         "callbacks": _list(
             "callbacks",
             {

@@ -40,7 +40,38 @@ async def test_a_wide_terminal_shows_a_table():
     assert "1 hls, 2 rtmp" in lines[1]
 
 
-async def test_a_narrow_one_shows_a_block_for_each_and_nothing_is_left_out():
+async def test_a_narrow_one_goes_without_the_columns_that_matter_least_and_says_so():
+    head, *_, note = shown("streams", plain(FakeOperations().streams()), columns=80).splitlines()
+
+    assert head.split() == ["STREAM", "STATE", "RATE", "TRACKS", "PLAYERS"]
+    assert note.rstrip() == "Too narrow for PUSH, FPS, SINCE, RECORDINGS; --json has everything."
+
+
+@pytest.mark.parametrize(
+    ("table", "answer"),
+    [
+        ("streams", {"streams": [plain(stream_info("live/me"))]}),
+        ("recordings", {"recordings": [plain(file())]}),
+    ],
+)
+def test_eighty_columns_are_enough_for_a_table(table, answer):
+    head, entry, _ = shown(table, answer, columns=80).splitlines()
+
+    assert max(len(head), len(entry)) <= 80
+
+
+def test_a_long_name_is_folded_and_does_not_spoil_the_table():
+    streams = [plain(stream_info(f"live/{name}")) for name in ("x" * 100, "me")]
+
+    lines = [line.rstrip() for line in shown("streams", {"streams": streams}, columns=100).splitlines()]
+
+    assert lines[0].startswith("STREAM ")
+    assert max(map(len, lines)) <= 100
+    assert "".join(line.split()[0] for line in lines[1:-2]) == f"live/{'x' * 100}"
+    assert lines[-2].startswith("live/me ")
+
+
+async def test_one_that_is_too_narrow_for_any_table_shows_a_block_for_each_and_nothing_is_left_out():
     text = shown("streams", plain(FakeOperations().streams()), columns=40)
 
     assert all(len(line) <= 40 for line in text.splitlines())
@@ -110,7 +141,7 @@ def test_a_pipe_gets_plain_lines_that_are_never_folded(capsys):
     assert line.startswith(long)
 
 
-@pytest.mark.parametrize(("columns", "lines"), [(200, 3), (50, 19)])
+@pytest.mark.parametrize(("columns", "lines"), [(200, 3), (40, 19)])
 def test_a_real_terminal_is_measured(tmp_path, columns, lines):
     with RunningSite(tmp_path) as site:
         command = [sys.executable, "-m", "rtmpd", "ctl", "streams", "--socket", site.path]
@@ -165,3 +196,12 @@ def test_codecs_are_told_as_people_call_them():
         track["codec"] = codec
 
     assert "H.264 1280x720, AAC 48 kHz" in shown("stream", entry)
+
+
+def test_each_url_of_a_stream_has_a_line_of_its_own():
+    urls = [{"type": 1, "play_url": "http://x/live/me.m3u8"}, {"type": 5, "play_url": "rtmp://x/live/me"}]
+
+    lines = [line.split() for line in shown("stream", plain(stream_info("live/me")) | {"urls": urls}).splitlines()]
+
+    assert lines[-2:] == [["URLS", "HLS", "http://x/live/me.m3u8"], ["RTMP", "rtmp://x/live/me"]]
+    assert shown("stream", plain(stream_info("live/me")) | {"urls": []}).splitlines()[-1].split() == ["URLS", "-"]
