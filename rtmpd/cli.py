@@ -92,7 +92,11 @@ def serve(
     data: DataOption = None,
     log_level: LogLevelOption = None,
 ) -> None:
-    """Serve until SIGTERM or SIGINT; SIGHUP reads the configuration again."""
+    """
+    Serve until Ctrl-C or SIGTERM.
+
+    SIGHUP reads the configuration again.
+    """
     _run(config, _overrides(rtmp=rtmp, http=http, control=control, data=data), log_level, demo=False)
 
 
@@ -121,7 +125,11 @@ def check(file: Annotated[Path, typer.Argument(metavar="FILE", help="A configura
 def repair(
     paths: Annotated[list[Path], typer.Argument(metavar="PATH", help="Recordings, or folders of them.")],
 ) -> None:
-    """Make interrupted recordings whole; the server does it by itself at its start. What is whole stays as it is."""
+    """
+    Make interrupted recordings whole.
+
+    The server does it by itself at its start. What is whole stays as it is.
+    """
     from rtmpd.repairs import repair_all  # noqa: PLC0415 - PyAV and rich, for those who need them
 
     raise typer.Exit(repair_all(paths))
@@ -135,7 +143,11 @@ def listen_for_callbacks(
     *,
     as_json: Annotated[bool, typer.Option("--json", help="Print each body as a line of JSON.")] = False,
 ) -> None:
-    """Receive callbacks and print them, to try out what a server sends; end it with Ctrl-C."""
+    """
+    Receive callbacks and print them, until Ctrl-C.
+
+    To try out what a server sends.
+    """
     from rtmpd import callback_receiver  # noqa: PLC0415 - aiohttp, for those who need it
 
     try:
@@ -148,7 +160,7 @@ def listen_for_callbacks(
 
 @app.command(name="config")
 def print_reference() -> None:
-    """Print the default configuration, every key with unit and comment."""
+    """Print the default configuration, with every key and its unit."""
     typer.echo(config_file.reference(), nl=False)
 
 

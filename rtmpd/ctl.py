@@ -106,7 +106,7 @@ def _given(**values: Any) -> dict[str, Any]:
 
 @command(app.callback())
 def said_before(_server: Client) -> Reply:
-    """Ask a running server, or tell it what to do, over its control socket."""
+    """Ask a running server, or tell it what to do."""
     raise AssertionError("there is always a command that follows")
 
 
@@ -215,7 +215,7 @@ def target_remove(
 
 @command(app.command())
 def relays(server: Client) -> Reply:
-    """List the relays: where streams go to, and where they come from."""
+    """List the relays, to and from other servers."""
     return Reply("relays", [server.ask("GET", "relays")])
 
 

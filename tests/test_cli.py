@@ -137,6 +137,14 @@ def test_the_demo_needs_the_application_that_it_publishes_to(run, server, tmp_pa
     assert result.stderr.startswith("rtmpd: apps: ")
 
 
+@pytest.mark.parametrize("command", [(), ("ctl",), ("ctl", "push"), ("ctl", "record"), ("callbacks",)])
+def test_what_a_command_does_is_told_whole_on_a_terminal_of_eighty_columns(run, command):
+    _, _, commands = run(*command, "--help").output.partition("Commands:")
+
+    assert commands
+    assert "..." not in commands
+
+
 def test_check_says_nothing_is_wrong_or_every_fault(run, broken, tmp_path):
     good = tmp_path / "good.toml"
     good.touch()
