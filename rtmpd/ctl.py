@@ -269,7 +269,8 @@ def recordings_list(
     application: Annotated[str | None, typer.Option("--app", metavar="APP", help="Of one application.")] = None,
     task_id: Annotated[str | None, typer.Option("--task", metavar="TASK_ID", help="Of one recording.")] = None,
     state: Annotated[
-        Literal["reserved", "open", "closed"] | None, typer.Option("--state", help="In this state.")
+        Literal["reserved", "open", "closed"] | None,
+        typer.Option("--state", help="In this state; else open or closed."),
     ] = None,
     since: Annotated[float | None, typer.Option("--since", metavar="UNIX_S", help="Began at or after it.")] = None,
     until: Annotated[float | None, typer.Option("--until", metavar="UNIX_S", help="Began before it.")] = None,

@@ -39,7 +39,8 @@ class Files:
 
     async def list(self, query: models.RecordingsQuery) -> models.FileList:
         """
-        List files, newest first; those that are being removed are not among them.
+        List files, newest first; those that are being removed are not among them, and those that are not there yet (each
+        recording has the name of its next file reserved) where they are asked for.
 
         Args:
             query: which; of a stream and an application that contradict each other there are none.
@@ -57,6 +58,7 @@ class Files:
             stream=name,
             task_id=query.task_id,
             state=query.state,
+            has_begun=True if query.state is None else None,
             since=query.since,
             until=query.until,
             limit=query.limit,

@@ -292,7 +292,9 @@ class RecordingsQuery(Request):
     stream: StreamPath | None = None
     app: Annotated[str, Field(min_length=1, max_length=256)] | None = None
     task_id: Annotated[str, Field(min_length=1, max_length=64)] | None = None
-    state: Literal["reserved", "open", "closed"] | None = None
+    state: Literal["reserved", "open", "closed"] | None = Field(
+        default=None, description="In this state; by default those that are open or closed."
+    )
     since: float | None = Field(default=None, description="Files that began at this unix time or later.")
     until: float | None = Field(default=None, description="Files that began before this unix time.")
     limit: Limit = 100

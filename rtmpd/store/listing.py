@@ -50,6 +50,8 @@ class Query:
     task_id: str | None = None
     state: FileState | None = None
     """None: all but those that are being removed."""
+    has_begun: bool | None = None
+    """False: those that are reserved only."""
     since: float | None = None
     """Unix seconds: files that began at this time or later."""
     until: float | None = None
@@ -64,6 +66,7 @@ _CONDITIONS = {
     "recording_id": "files.recording_id = :recording_id",
     "task_id": "recordings.task_id = :task_id",
     "state": "files.state = :state",
+    "has_begun": "(files.state <> 'reserved') = :has_begun",
     "since": "files.start_at >= :since",
     "until": "files.start_at < :until",
 }

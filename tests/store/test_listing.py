@@ -39,6 +39,8 @@ async def filled(tmp_path):
         ({"task_id": "t2"}, "f3 f2"),
         ({"state": "reserved"}, "f5"),
         ({"state": "removing"}, "f6"),
+        ({"has_begun": True}, "f4 f3 f2 f1 f0"),
+        ({"has_begun": False}, "f5"),
         ({"since": 100.0, "until": 300.0}, "f2 f1"),
         ({"since": 400.0}, "f4"),
         ({"stream": "one' OR 1=1 --"}, ""),

@@ -108,7 +108,7 @@ function columns() {
   ];
 }
 
-const STATES = { open: "recording", reserved: "about to begin", closed: "complete", removing: "being deleted" };
+const STATES = { open: "recording", closed: "complete" };
 
 function fileName(file) {
   const name = file.path.slice(file.path.lastIndexOf("/") + 1);
