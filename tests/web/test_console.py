@@ -27,6 +27,11 @@ def text_of(name):
     return (FILES / name).read_text()
 
 
+@pytest.mark.parametrize("kind", [0, 1, 100, 321, 332, 341, 1001])
+def test_every_kind_of_callback_has_a_name(kind):
+    assert re.search(rf'^  {kind}: "', text_of("lists.js"), re.MULTILINE)
+
+
 def test_every_file_is_served_and_nothing_else_is_there():
     assert {name.rpartition(".")[2] for name in NAMES} == set(TYPES)
 

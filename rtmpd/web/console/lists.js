@@ -9,8 +9,10 @@ const CALLBACKS = {
   0: "publishing ended",
   1: "publishing began",
   100: "file recorded",
+  321: "publisher abnormal",
   332: "recording changed",
   341: "recording abnormal",
+  1001: "relay changed",
 };
 
 const MOST_ROWS = 200; // more are found by filtering; a browser would be busy with nothing else
@@ -92,6 +94,9 @@ function listing({ title, columns, keyOf, items, inShort, none, tool }) {
   };
 }
 
+/** What keeps a relay from its place; of a pull that is live, what kept it from the sources before this one. */
+const whyNot = (each) => (each.reason && each.state === "live" ? `Not in use: ${each.reason}` : each.reason);
+
 const withRole = (clientsFound, role) => clientsFound.filter((each) => each.role === role).length;
 
 export const clients = {
@@ -127,7 +132,7 @@ export const relays = {
         kind: "wide",
         make: twoLines(
           (each) => each.url || "–",
-          (each) => each.reason,
+          whyNot,
         ),
       },
       { title: "For", kind: "number", text: (each) => since(each.since) },
