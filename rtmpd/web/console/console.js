@@ -220,6 +220,7 @@ function enter() {
 }
 
 function askForToken() {
+  write(byId("login-fault"), shown ? "The session has ended: sign in again." : "");
   stopPlaying();
   shown?.part.remove();
   shown = null;
@@ -293,7 +294,11 @@ async function openServer() {
 async function leave() {
   await signOut();
   const { needs_token: needsToken } = await request("GET", "session");
-  if (needsToken) return start();
+  if (needsToken) {
+    await start();
+    write(byId("login-fault"), ""); // it was asked for
+    return;
+  }
   tell("This server needs no token: whoever reaches it is let in.");
 }
 

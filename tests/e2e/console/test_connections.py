@@ -34,6 +34,7 @@ def test_who_needs_a_token_is_asked_for_it_and_can_leave(browser, tmp_path, medi
         browser.click("Connected", "header")
         browser.click("Sign out", "dialog")
         browser.wait_for("document.activeElement.id === 'token'")
+        browser.wait_for("!document.querySelector('#login-fault').innerText")
         assert browser.text("#main") == ""
 
 
@@ -124,6 +125,7 @@ def test_a_session_that_ends_meanwhile_is_asked_for_again(browser, tmp_path, med
         operations.refuse = Refusal(HTTPStatus.UNAUTHORIZED, "Authorization: Bearer TOKEN is expected")
 
         browser.wait_for("document.activeElement.id === 'token'")
+        browser.wait_for_text("The session has ended: sign in again.", "#login")
         operations.refuse = None
         browser.type("#token", TOKEN)
         browser.key("Enter")
