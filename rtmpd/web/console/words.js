@@ -1,14 +1,12 @@
 // Values as people read them.
 
-const KIB = 1024;
-
-/** 1536 → "1.5 KB" (binary, as file managers show it). */
+/** 1500 → "1.5 KB", as `rtmpd ctl` shows it. */
 export function bytes(count) {
   let value = count;
   let unit = "B";
   for (const next of ["KB", "MB", "GB", "TB"]) {
-    if (value < KIB) break;
-    value /= KIB;
+    if (value < 1000) break;
+    value /= 1000;
     unit = next;
   }
   return `${unit === "B" || value >= 100 ? Math.round(value) : value.toFixed(1)} ${unit}`;
