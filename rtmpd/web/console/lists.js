@@ -17,7 +17,7 @@ const CALLBACKS = {
 
 const MOST_ROWS = 200; // more are found by filtering; a browser would be busy with nothing else
 
-/** What a table of clients has; in the view of a stream without the stream. */
+/** What a table of clients has; in the view of a stream without the stream, and with what matters for it alone. */
 export function columnsOfClients({ withStream }) {
   return [
     { title: "Client", text: (each) => String(each.client_id) },
@@ -26,8 +26,13 @@ export function columnsOfClients({ withStream }) {
     withStream && { title: "Stream", kind: "wide", text: (each) => each.stream || "–" },
     { title: "Address", text: (each) => each.address },
     { title: "For", kind: "number", text: (each) => since(each.connected_at) },
-    { title: "In", kind: "number", text: (each) => bytes(each.bytes_in) },
-    { title: "Out", kind: "number", text: (each) => bytes(each.bytes_out) },
+    withStream && { title: "In", kind: "number", text: (each) => bytes(each.bytes_in) },
+    withStream && { title: "Out", kind: "number", text: (each) => bytes(each.bytes_out) },
+    !withStream && {
+      title: "Media",
+      kind: "number",
+      text: (each) => bytes(each.role === "publish" ? each.bytes_in : each.bytes_out),
+    },
     { title: "Behind", kind: "number", text: (each) => media(each.lag_ms) },
     { title: "Skipped", kind: "number", text: (each) => media(each.skipped_ms) },
     { title: "Actions", kind: "end", make: kickButton },

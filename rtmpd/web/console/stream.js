@@ -78,7 +78,7 @@ function head(path) {
   });
   const actions = h("div.actions", {}, record, toggle, cut);
   const back = h("a.back", { href: "#/streams", "aria-label": "All streams" }, icon("back"));
-  const node = h("header.view", {}, h("div.with-back", {}, back, h("h1.clip", { tabindex: -1 }, path)), actions);
+  const node = h("header.view", {}, h("div.with-back", {}, back, h("h1.breaks", { tabindex: -1 }, path)), actions);
 
   function update(now) {
     stream = now;
@@ -236,7 +236,10 @@ function push(path) {
 }
 
 function pushInWords(stream, kept) {
-  if (!kept) return stream.public ? "Its application pushes every stream." : "Private: nobody can watch it.";
+  if (!kept)
+    return stream.public
+      ? "Its application pushes every stream. To relay it to other servers, start a push."
+      : "Private: nobody can watch it.";
   const name = kept.channel_name ? `“${kept.channel_name}”, ` : "";
   const origin = kept.mode === "auto" ? "automatic" : "asked for";
   return `${name}${origin}, ${kept.state} for ${since(kept.waiting_since ?? kept.started_at)}`;
@@ -252,6 +255,7 @@ export const relayKind = (state) => ({ live: "good", backing_off: "bad", connect
 
 function audience(path) {
   const made = table(`Clients of ${path}`, columnsOfClients({ withStream: false }), (each) => String(each.client_id));
+  made.node.classList.add("as-cards");
   const node = h("section.panel", {}, h("h2", {}, "Clients"), made.node);
   return { node, update: () => made.update(firstOf(store.clients.filter((each) => each.stream === path))) };
 }

@@ -111,6 +111,7 @@ function card() {
     stream = now;
     picture.update(now);
     write(name, now.stream);
+    name.title = now.stream;
     name.href = `#/streams/${encoded(now.stream)}`;
     write(codecs, now.tracks.map(track).join(", ") || "No media yet");
     write(rate, bitRate(bitsOf(now)));

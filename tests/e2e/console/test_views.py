@@ -62,6 +62,17 @@ def test_no_view_is_wider_than_a_phone(page, operations, view):
     assert shown.evaluate("document.documentElement.scrollWidth") <= PHONE[0]
 
 
+@pytest.mark.parametrize("size", [PHONE, (1280, 800)])
+def test_the_clients_of_a_stream_are_shown_whole(page, size):
+    shown = page("streams/live/me")
+    shown.resize(*size)
+    shown.wait_for_text("127.0.0.1", ".stream-main table")
+
+    assert shown.evaluate("document.querySelector('.stream-main .scroll').scrollWidth") <= shown.evaluate(
+        "document.querySelector('.stream-main .scroll').clientWidth"
+    )
+
+
 @pytest.mark.parametrize("view", [*VIEWS, "streams/live/%3Cimg%20src%3Dx%20onerror%3Ddocument.title%3D'evil'%3E%22'"])
 def test_what_comes_from_outside_is_text(page, site, operations, view):
     operations.paths.append(EVIL)
