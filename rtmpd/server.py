@@ -81,7 +81,7 @@ _SAME_SIGNAL_S = 1.0
 _GC_THRESHOLDS = (50_000, 20, 50)
 """A log entry for each message would have the collector run 20 times a second with the defaults, and find nothing."""
 _RESTART_KEYS = ("rtmp", "control", "data", "limits", "log", "fanout", "players", "workers", "packaging")
-_LISTENERS = ("http", "https")
+_LISTENERS = ("rtmps", "http", "https")
 """Tables of which only the address waits for a restart."""
 _DATABASE_NAME = "rtmpd.db"
 _DEMO = "live/demo"
@@ -362,7 +362,7 @@ class Server:
         return Reloaded(needs_restart=self._take_configuration())
 
     def _take_configuration(self) -> list[str]:
-        """Read the configuration again and use it; returns the tables that are taken up at the next start only."""
+        """Read the configuration again and use it; returns the tables in which what runs differs until the next start."""
         config = self._reload()
         tls = renewed(self._tls, config.rtmps.certificate)
         self._https.check(config)
@@ -373,7 +373,7 @@ class Server:
         self._https.reload(config)
         waiting = [key for key in _RESTART_KEYS if getattr(config, key) != getattr(self._config, key)]
         waiting += [key for key in _LISTENERS if getattr(config, key).listen != getattr(self._config, key).listen]
-        self._config = config
+        self._config = self._config.model_copy(update={"apps": config.apps})
         self._log.info("configuration reloaded", needs_restart=waiting)
         return waiting
 

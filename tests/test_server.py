@@ -154,6 +154,18 @@ async def test_reload_takes_new_applications_and_names_what_needs_a_restart(tmp_
     assert line["needs_restart"] == ["fanout"]
 
 
+async def test_what_needs_a_restart_is_named_at_each_reload_until_there_is_one(tmp_path, lines):
+    (tmp_path / "pem").touch()
+    rtmps = {"listen": "127.0.0.1:0", "cert": str(tmp_path / "pem"), "key": str(tmp_path / "pem")}
+    first, changed = config(tmp_path), config(tmp_path, fanout={"max_delay_ms": 50}, rtmps=rtmps)
+    read = iter([changed, changed, first])
+    async with Running(first, reload=lambda: next(read)) as running:
+        await serving(lines)
+        told = [(await running.server._reload_now()).needs_restart for _ in range(3)]
+
+    assert told == [["fanout", "rtmps"], ["fanout", "rtmps"], []]
+
+
 async def test_reload_of_a_wrong_configuration_changes_nothing(tmp_path, lines):
     def fail():
         raise ConfigError(["apps.live.grace_s: wrong"])
