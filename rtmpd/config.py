@@ -337,8 +337,8 @@ class Config(Section):
     callbacks: CallbacksConfig = CallbacksConfig()
     apps: dict[ApplicationName, AppConfig] = Field(
         default_factory=lambda: {"live": AppConfig()},
-        description="One table per application, [apps.NAME]; a name with other characters than letters, digits, - and _ "
-        "is quoted.",
+        description="One table per application, [apps.NAME]; without any there is live. A name with other characters than "
+        "letters, digits, - and _ is quoted.",
     )
     pulls: dict[StreamPath, PullConfig] = Field(
         default_factory=dict,

@@ -177,8 +177,9 @@ def _faults_of_certificates(config: Config, at_fault: set[int | str]) -> Iterato
 def _faults_of_pulls(config: Config) -> Iterator[tuple[Location, str]]:
     on_demand: list[Location] = [("apps", name, "origin") for name, app in config.apps.items() if app.origin]
     for path, pull in config.pulls.items():
-        if path.rpartition("/")[0] not in config.apps:
-            yield ("pulls", path), f"a stream of an application that has a table {dotted(('apps', 'NAME'))} is expected"
+        app = path.rpartition("/")[0]
+        if app not in config.apps:
+            yield ("pulls", path), f"a table [{dotted(('apps', app))}] is expected, for the application of this stream"
         if pull.on_demand:
             on_demand.append(("pulls", path, "on_demand"))
     if on_demand and not config.players.wait_s:

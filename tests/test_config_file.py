@@ -240,7 +240,7 @@ def test_an_edge_keeps_strangers_from_publishing():
         ),
         (
             '[pulls."other/s"]\nsources = "rtmp://h/a/s"',
-            'pulls."other/s": a stream of an application that has a table apps.NAME is expected',
+            'pulls."other/s": a table [apps.other] is expected, for the application of this stream',
         ),
         (
             '[apps.live]\norigin = ["http://h/hush"]',

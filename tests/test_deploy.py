@@ -8,12 +8,13 @@ import shutil
 import signal
 import subprocess
 import sys
+import tomllib
 from pathlib import Path
 
 import pytest
 import trustme
 
-from rtmpd.config_file import load
+from rtmpd.config_file import load, validate
 from tests.helpers.measuring import measuring, scraped
 from tests.helpers.processes import Program, wait_until
 
@@ -21,6 +22,7 @@ ROOT = Path(__file__).parents[1]
 DEPLOY = ROOT / "deploy"
 EXAMPLES = sorted((DEPLOY / "examples").glob("*.toml"))
 CERTIFICATES = "/etc/letsencrypt/live/live.example.com"
+README = (ROOT / "README.md").read_text()
 UNIT = (DEPLOY / "rtmpd.service").read_text()
 DOCKERFILE = (DEPLOY / "Dockerfile").read_text()
 DASHBOARD = json.loads((DEPLOY / "grafana-dashboard.json").read_text())
@@ -53,6 +55,11 @@ def expressions():
 
 
 # Configurations
+
+
+@pytest.mark.parametrize("text", re.findall(r"```toml\n(.*?)```", README, re.DOTALL))
+def test_every_piece_of_configuration_in_the_readme_can_be_used_alone(text):
+    assert validate(tomllib.loads(text))
 
 
 def run(*arguments):
