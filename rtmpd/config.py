@@ -252,7 +252,10 @@ class AppConfig(Section):
         "no key is needed; always; never.",
     )
     publish_key: Keys = Field(
-        default=(), repr=False, description="Who publishes must give one of these as ?key=; empty: anyone may publish."
+        default=(),
+        repr=False,
+        description="Who publishes must give one of these as ?key=, with %, &, + and # as %25, %26, %2B and %23; empty: anyone "
+        "may publish.",
     )
     play_key: Keys = Field(default=(), repr=False, description="The same for who plays.")
     publish_secret: Keys = Field(
