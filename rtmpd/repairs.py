@@ -130,9 +130,10 @@ def _owner(folder: Path) -> Path | None:
 
 def _repair(path: Path) -> _Outcome:
     file_format = _BY_SUFFIX.get(path.suffix)
-    if file_format is None:
-        return _Outcome("failed", f"no recording ({', '.join(_BY_SUFFIX)})")
     try:
+        if file_format is None:
+            path.stat()  # a folder that is not there is not said to have the wrong name
+            return _Outcome("failed", f"no recording ({', '.join(_BY_SUFFIX)})")
         if path.exists() and not path.is_file():
             return _Outcome("failed", "no file")
         before = _state(path)

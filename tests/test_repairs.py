@@ -142,6 +142,7 @@ def test_a_recording_that_is_being_written_is_left_alone(folder, repaired):
     [
         ("none.flv", "No such file or directory"),
         ("nowhere/none.flv", "No such file or directory"),
+        ("nowhere", "No such file or directory"),
         ("notes.txt", "no recording (.flv, .mp4, .m4a, .mp3, .m3u8, .ts)"),
         ("pipe.flv", "no file"),
     ],
