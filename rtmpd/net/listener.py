@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import socket
 import ssl
 from collections.abc import Callable
@@ -13,6 +14,8 @@ from rtmpd.net.services import Services
 from rtmpd.net.transport import TlsTransport, Transport, tune
 
 BACKLOG = 4096
+_ELSEWHERE = " (rtmpd can listen elsewhere: --rtmp HOST:PORT, --http HOST:PORT)"
+"""Port 8080 is taken on many machines on which a newcomer tries this."""
 
 
 class Listener(Acceptor):
@@ -77,7 +80,8 @@ def listen(host: str, port: int) -> list[socket.socket]:
     except OSError as error:
         for each in sockets:
             each.close()
-        raise StartError(f"cannot listen on {host}:{port}: {error.strerror}") from error
+        hint = _ELSEWHERE if error.errno == errno.EADDRINUSE else ""
+        raise StartError(f"cannot listen on {host}:{port}: {error.strerror}{hint}") from error
     return sockets
 
 
