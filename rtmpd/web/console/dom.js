@@ -256,6 +256,7 @@ export function openDialog(title, content, { kind = "", onClose = () => {} } = {
 export function ask(title, verb, act, { content = [], danger = false } = {}) {
   const fault = h("p.fault", { role: "alert" });
   const go = h("button", { type: "submit", class: danger ? "danger" : "primary" }, verb);
+  const cancel = button("Cancel", null, () => dialog.close());
   const form = h(
     "form",
     {
@@ -274,13 +275,8 @@ export function ask(title, verb, act, { content = [], danger = false } = {}) {
     },
     content,
     fault,
-    h(
-      "footer",
-      {},
-      button("Cancel", null, () => dialog.close()),
-      go,
-    ),
+    h("footer", {}, cancel, go),
   );
   const dialog = openDialog(title, [form]);
-  (form.querySelector("input, select") ?? go).focus();
+  (form.querySelector("input, select") ?? (danger ? cancel : go)).focus(); // a second Enter must not delete
 }

@@ -98,6 +98,7 @@ def test_a_recording_is_deleted_after_it_was_asked(page, operations):
     shown = page("recordings")
     shown.click(f"Delete {FILE}{EVIL[5:]}.mp4", "#main")
     assert not operations.asked_for("delete_recording")
+    assert shown.evaluate("document.activeElement.textContent") == "Cancel"
 
     shown.click("Delete", "dialog")
 
