@@ -25,6 +25,9 @@ STATUS_OF: Mapping[str, HTTPStatus] = MappingProxyType(
     }
 )
 """By the kind of NotPossible."""
+_NO_SUCH_PATH = (
+    "there is no such path; streams are at /APP/STREAM.m3u8, .mp4, .flv and .jpg, and /api/v1/openapi.json has the rest"
+)
 
 
 class Refusal(RtmpdError):
@@ -101,5 +104,5 @@ def _of_the_router(request: web.Request, error: web.HTTPException) -> Refusal:
             headers={"Allow": allowed},
         )
     if isinstance(error, web.HTTPNotFound):
-        return Refusal(HTTPStatus.NOT_FOUND, "there is no such path; /api/v1/openapi.json has those that are")
+        return Refusal(HTTPStatus.NOT_FOUND, _NO_SUCH_PATH)
     return Refusal(HTTPStatus(error.status), error.reason)

@@ -138,7 +138,15 @@ def test_a_second_target_of_the_same_url_or_its_second_end_succeeds_and_says_so(
         ),
         ("POST", "records", {"stream": "lives/me"}, "there is no application 'lives' on this server"),
         ("POST", "streams", {"stream": "live/me"}, "POST is not possible here; possible: GET, HEAD"),
-        ("GET", "relay", None, "there is no such path; /api/v1/openapi.json has those that are"),
+        (
+            "GET",
+            "relay",
+            None,
+            (
+                "there is no such path; streams are at /APP/STREAM.m3u8, .mp4, .flv and .jpg, "
+                "and /api/v1/openapi.json has the rest"
+            ),
+        ),
     ],
 )
 def test_what_is_not_there_is_told_so(api, server, method, path, body, told):
