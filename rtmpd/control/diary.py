@@ -1,9 +1,9 @@
 """
 Facts about publications on their way to the disk, in one strict order, and again for as long as the disk refuses them.
 
-The ledger of recordings does the same for facts that may overtake each other. Here they may not: a receiver that hears
-of an end before the beginning, or of the next publisher before the end of the last, is told something wrong. So facts
-are written in groups of which all are taken or none.
+The ledger of recordings does the same for facts of which those of one recording may overtake those of another. Here none
+may: a receiver that hears of an end before the beginning, or of the next publisher before the end of the last, is told
+something wrong. So facts are written in groups of which all are taken or none.
 """
 
 from __future__ import annotations

@@ -215,7 +215,7 @@ class Grants:
     def _reserve_number(self, file_format: str, number: int, then: Callable[[FileRow], None]) -> None:
         """Enter a file into the index; where its name is taken it gets another one."""
         each = self._formats[file_format]
-        name_number = each.name_number
+        name_number, recording_id = each.name_number, self._recording.recording_id
         row = self._new_file(file_format, number, name_number)
 
         def reserved() -> None:
@@ -230,13 +230,13 @@ class Grants:
                 each.name_number = max(each.name_number, name_number + 1)
                 self._reserve_number(file_format, number, then)
             else:
-                about = {"recording": self._recording.recording_id, "format": file_format}
+                about = {"recording": recording_id, "format": file_format}
                 self._studio.log.error("recording failed", **about, reason=str(error))
 
         def write(index: RecordingIndex) -> asyncio.Future[None]:
             return index.reserve(row)
 
-        self._studio.ledger.note(write, reserved, refused)
+        self._studio.ledger.note(recording_id, write, reserved, refused)
 
     def _new_file(self, file_format: str, number: int, name_number: int) -> FileRow:
         recording = self._recording
@@ -256,7 +256,7 @@ class Grants:
         return protocol.Grant(row.file_id, str(self._studio.directory / row.path), resume=row.state == "open")
 
     def _discard(self, file_id: str) -> None:
-        self._studio.ledger.note(lambda index: index.discard(file_id))
+        self._studio.ledger.note(self._recording.recording_id, lambda index: index.discard(file_id))
 
 
 def _take_back(file_format: str, each: _Format) -> list[FileRow]:

@@ -151,7 +151,7 @@ class Mending:
             return None
         waiting.timer.cancel()
         now = self._studio.now()
-        self._studio.ledger.note(lambda index: index.ending(recording_id, now))
+        self._studio.ledger.note(recording_id, lambda index: index.ending(recording_id, now))
         self._end(waiting.row, waiting.unclosed, reason, waiting.over)
         return waiting.over
 
@@ -235,7 +235,7 @@ class Mending:
         left = [file for file in unfinished.files if file.file_id in there]
         for file in unfinished.files:
             if file.file_id not in there:
-                self._discard(file.file_id)
+                self._discard(file)
         lost_at = row.waiting_since or max([row.started_at, *(there[file.file_id] for file in left)])
         lost_at = min(lost_at, self._studio.now())  # a clock that was set back must not make it wait for hours
         if left and row.told in NOT_STARTED:
@@ -254,7 +254,9 @@ class Mending:
     def _enter_start(self, row: RecordingRow, file: FileRow) -> FileRow:
         """Tell of the start of a recording whose server was killed after a file was opened, and before that was entered."""
         told = [owed.status(row, "record_start_succeeded", "", self._studio.now())]
-        self._studio.ledger.note(lambda index: index.opened(file.file_id, file.path, row.started_at, told))
+        self._studio.ledger.note(
+            row.recording_id, lambda index: index.opened(file.file_id, file.path, row.started_at, told)
+        )
         return replace(file, state="open", start_at=row.started_at)
 
     async def _keep_waiting(
@@ -276,7 +278,7 @@ class Mending:
         unclosed = [file for file in left if last is not None and file.file_id == last.file_id]
         self._waiting[row.recording_id] = _Waiting(row, [*others, *goes_on], unclosed, timer, asyncio.Event())
         told = [owed.status(row, "record_paused", "the server was interrupted", self._studio.now())]
-        self._studio.ledger.note(lambda index: index.wait(row.recording_id, lost_at, told))
+        self._studio.ledger.note(row.recording_id, lambda index: index.wait(row.recording_id, lost_at, told))
         return [file for file in left if last is None or file.file_id != last.file_id]
 
     def _give_up_older(self, row: RecordingRow) -> None:
@@ -294,7 +296,9 @@ class Mending:
             if row.state != "ended":
                 now = self._studio.now()
                 told = [owed.status(row, "record_ended", reason, now)]
-                self._studio.ledger.note(lambda index: index.ended(row.recording_id, now, None, told), over.set)
+                self._studio.ledger.note(
+                    row.recording_id, lambda index: index.ended(row.recording_id, now, None, told), over.set
+                )
 
         for file in files:
             self.mend(row, file, lambda: None)
@@ -350,11 +354,12 @@ class Mending:
             told = [owed.new_file(row, file, contents, now), *owed.abnormal(row, file, contents, around, now)]
             reason = None if fault is None else fault.reason
             self._studio.ledger.note(
+                row.recording_id,
                 lambda index: index.finished(file.file_id, contents, reason, told),
                 then=lambda: self._studio.log.info("recording repaired", **about, format=file.file_format),
             )
         elif outcome.outcome == "done":
-            self._discard(file.file_id)
+            self._discard(file)
         else:
             reason = f"not repaired: {outcome.reason}"
             self._studio.log.error("recording not repaired", **about, reason=outcome.reason)
@@ -364,10 +369,12 @@ class Mending:
                 owed.status(row, "record_error", reason, now, file.file_format),
                 *owed.abnormal(row, file, contents, around, now),
             ]
-            self._studio.ledger.note(lambda index: index.finished(file.file_id, contents, reason, told))
+            self._studio.ledger.note(
+                row.recording_id, lambda index: index.finished(file.file_id, contents, reason, told)
+            )
 
-    def _discard(self, file_id: str) -> None:
-        self._studio.ledger.note(lambda index: index.discard(file_id))
+    def _discard(self, file: FileRow) -> None:
+        self._studio.ledger.note(file.recording_id, lambda index: index.discard(file.file_id))
 
 
 _KEPT = (

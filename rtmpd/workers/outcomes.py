@@ -15,6 +15,7 @@ from rtmpd.store.rows import Contents, FileRow
 from rtmpd.workers import owed, protocol
 from rtmpd.workers.abnormal import Circumstances, Tracks
 from rtmpd.workers.feeds import FileClosed, FileFailed, FileOpened
+from rtmpd.workers.ledger import Write
 from rtmpd.workers.mending import Fault, Mending
 from rtmpd.workers.stream_recorder import Phase, StreamRecorder
 from rtmpd.workers.studio import Studio
@@ -46,7 +47,7 @@ class Outcomes:
         if recorder.phase is Phase.WAITING:  # its publisher was gone before its first file was there
             told.append(recorder.turn("record_paused", "its publisher is gone"))
         now = self._studio.now()
-        self._studio.ledger.note(lambda index: index.opened(file.file_id, file.path, now, told))
+        self._note(recorder, lambda index: index.opened(file.file_id, file.path, now, told))
         path = str(self._studio.directory / file.path)
         self._studio.log.info("recording started", **about(recorder), format=event.file_format, path=path)
 
@@ -85,10 +86,10 @@ class Outcomes:
             now = self._studio.now()
             nothing = Contents(path=file.path, end_at=now, size_bytes=0, duration_ms=0)
             told += owed.abnormal(recorder.row, file, nothing, Circumstances(fault=event.reason), now)
-            self._studio.ledger.note(lambda index: index.failed(file.file_id, event.reason, None, told))
+            self._note(recorder, lambda index: index.failed(file.file_id, event.reason, None, told))
             return
         # What the disk did not take may be made good when there is room: until then the file counts as open.
-        self._studio.ledger.note(lambda index: index.tell(told))
+        self._note(recorder, lambda index: index.tell(told))
         fault = None
         if facts is not None:
             fault = Fault(event.reason, facts, replace(_around(recorder, file, facts), fault=event.reason))
@@ -112,7 +113,7 @@ class Outcomes:
             self._studio.log.info("recording closed", **about(recorder), **facts)
 
         if facts["empty"]:
-            self._studio.ledger.note(lambda index: index.discard(file.file_id), tell)
+            self._note(recorder, lambda index: index.discard(file.file_id), tell)
             return
         contents = self._mending.contents(file, facts)
         now = self._studio.now()
@@ -120,7 +121,10 @@ class Outcomes:
             owed.new_file(recorder.row, file, contents, now),
             *owed.abnormal(recorder.row, file, contents, around, now),
         ]
-        self._studio.ledger.note(lambda index: index.closed(file.file_id, contents, told), tell)
+        self._note(recorder, lambda index: index.closed(file.file_id, contents, told), tell)
+
+    def _note(self, recorder: StreamRecorder, write: Write, then: Callable[[], None] | None = None) -> None:
+        self._studio.ledger.note(recorder.row.recording_id, write, then)
 
     def _repaired(self, recorder: StreamRecorder) -> None:
         recorder.repairs -= 1

@@ -304,18 +304,18 @@ class Recorder:
         named.remove(recorder)
         if not named:
             del self._by_name[row.app, row.stream]
-        now = self._studio.now()
+        now, note = self._studio.now(), self._studio.ledger.note
         if self._stopping and self._may_resume(row) > 0:
             # The next server goes on with it, if it comes in time.
             told = [recorder.turn("record_paused", "the server stops")]
-            self._studio.ledger.note(lambda index: index.wait(row.recording_id, now, told))
+            note(row.recording_id, lambda index: index.wait(row.recording_id, now, told))
         elif recorder.repairs:
             # The next server tells of the end, after the files that it repairs.
-            self._studio.ledger.note(lambda index: index.ending(row.recording_id, now))
+            note(row.recording_id, lambda index: index.ending(row.recording_id, now))
         else:
             fault = recorder.fault
             told = [recorder.turn("record_ended", fault or recorder.reason)]
-            self._studio.ledger.note(lambda index: index.ended(row.recording_id, now, fault, told), recorder.over.set)
+            note(row.recording_id, lambda index: index.ended(row.recording_id, now, fault, told), recorder.over.set)
         self._idle.set()
 
 

@@ -27,6 +27,7 @@ from rtmpd.workers import owed
 from rtmpd.workers.feed_sink import FeedSink
 from rtmpd.workers.feeds import Feed, FeedRequest
 from rtmpd.workers.grants import Grants
+from rtmpd.workers.ledger import Write
 from rtmpd.workers.plan import RecordingPlan
 from rtmpd.workers.studio import Studio
 
@@ -117,7 +118,7 @@ class StreamRecorder:
         self._earlier_bytes = 0
         if row is None:
             new_row = self.row
-            studio.ledger.note(lambda index: index.begin(new_row, ()), then=self._begun)
+            self._note(lambda index: index.begin(new_row, ()), then=self._begun)
         else:
             self.entered.set()
             self._note_resumed()
@@ -288,7 +289,10 @@ class StreamRecorder:
         self._prepare()
 
     def _note_ending(self, at: float) -> None:
-        self._studio.ledger.note(lambda index: index.ending(self.row.recording_id, at))
+        self._note(lambda index: index.ending(self.row.recording_id, at))
+
+    def _note(self, write: Write, then: Callable[[], None] | None = None) -> None:
+        self._studio.ledger.note(self.row.recording_id, write, then)
 
     def _leave_feed(self) -> None:
         self._earlier_bytes = self.recorded_bytes
@@ -297,7 +301,7 @@ class StreamRecorder:
     def _next_feed(self) -> None:
         """Give the next feed a number of its own."""
         self.row = replace(self.row, state="running", last_sequence=self.row.last_sequence + 1)
-        self._studio.ledger.note(lambda index: index.next_sequence(self.row.recording_id), then=self._prepare)
+        self._note(lambda index: index.next_sequence(self.row.recording_id), then=self._prepare)
 
     def _prepare(self) -> None:
         if self.phase is not Phase.ENDED:
@@ -325,7 +329,7 @@ class StreamRecorder:
         studio, loop = self._studio, self._studio.loop
         studio.log.error("recording failed", recording=self.row.recording_id, stream=self.path, reason=reason)
         told = [self.turn("record_start_failed", reason)]
-        studio.ledger.note(lambda index: index.tell(told))
+        self._note(lambda index: index.tell(told))
         if loop.time() - self._ending_s > LAST_OFFER_S:
             self.fault = reason
             self._on_end(self)
@@ -353,11 +357,11 @@ class StreamRecorder:
         self.phase = Phase.WAITING
         now = self._studio.now()
         told = [self.turn("record_paused", "its publisher is gone")]
-        self._studio.ledger.note(lambda index: index.wait(self.row.recording_id, now, told))
+        self._note(lambda index: index.wait(self.row.recording_id, now, told))
 
     def _note_resumed(self) -> None:
         told = [self.turn("record_resumed")]
-        self._studio.ledger.note(lambda index: index.resumed(self.row.recording_id, told))
+        self._note(lambda index: index.resumed(self.row.recording_id, told))
 
     def _cross_over(self, sink: FeedSink, before: Log, log: Log) -> None:
         """Go on in another log; the one before it is kept until its end is in the files."""

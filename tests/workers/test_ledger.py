@@ -49,8 +49,8 @@ class Office:
         self.lines.append((method, event["event"]))
         raise structlog.DropEvent
 
-    def note(self, name, **callbacks):
-        self.ledger.note(lambda index: index.write(name), then=lambda: self.told.append(name), **callbacks)
+    def note(self, name, recording="r", **callbacks):
+        self.ledger.note(recording, lambda index: index.write(name), then=lambda: self.told.append(name), **callbacks)
 
 
 @pytest.fixture
@@ -78,17 +78,50 @@ async def test_a_fact_is_written_again_until_the_disk_has_room_and_logged_once(o
     office.note("b")
 
     assert await office.ledger.flush(5)
-    assert sorted(office.index.taken) == ["a", "b"]
+    assert office.index.taken == ["a", "b"]
     assert office.lines == [("error", "index not written")]
+
+
+async def test_what_a_full_disk_does_not_take_is_not_overtaken_by_the_same_recording_and_holds_up_no_other(office):
+    office.index.refusals = {"a": [FULL, FULL], "c": [FULL]}
+    for name in ("a", "b", "c"):
+        office.note(name)
+        office.note(f"other {name}", recording="other")
+
+    assert await office.ledger.flush(5)
+    assert [name for name in office.index.taken if len(name) == 1] == ["a", "b", "c"]
+    assert office.index.taken[:2] == ["other a", "other b"]
 
 
 async def test_what_failed_together_stays_in_order(office):
     office.index.refusals = {name: [FULL, FULL] for name in "abc"}
     for name in "abc":
-        office.note(name)
+        office.note(name, recording=name)
+        office.note(name.upper(), recording=name)
 
     assert await office.ledger.flush(5)
-    assert office.index.taken == ["a", "b", "c"]
+    assert office.index.taken == ["a", "b", "c", "A", "B", "C"]
+
+
+async def test_facts_of_many_recordings_are_submitted_together(office):
+    answers = {}
+
+    def write(recording):
+        answers[recording] = asyncio.get_running_loop().create_future()
+        return answers[recording]
+
+    for recording in range(ledger_module.GROUP + 1):
+        office.ledger.note(str(recording), lambda _, recording=recording: write(recording))
+    while len(answers) < ledger_module.GROUP:
+        await asyncio.sleep(0)
+    assert len(answers) == ledger_module.GROUP
+    for each in answers.values():
+        each.set_result(None)
+    while len(answers) == ledger_module.GROUP:
+        await asyncio.sleep(0)
+    answers[ledger_module.GROUP].set_result(None)
+
+    assert await office.ledger.flush(5)
 
 
 @pytest.mark.parametrize("refusal", [TAKEN, ABSENT])
@@ -105,7 +138,7 @@ async def test_what_the_index_never_takes_is_not_tried_again(office, refusal):
 
 
 async def test_facts_noted_by_a_callback_are_written_too(office):
-    office.ledger.note(lambda index: index.write("a"), then=lambda: office.note("b"))
+    office.ledger.note("r", lambda index: index.write("a"), then=lambda: office.note("b"))
 
     assert await office.ledger.flush(5)
     assert office.index.taken == ["a", "b"]
@@ -135,7 +168,7 @@ def test_only_a_path_that_is_taken_is_called_so():
 
 
 async def test_a_bug_in_who_is_told_does_not_end_the_writing(office):
-    office.ledger.note(lambda index: index.write("a"), then=lambda: 1 / 0)
+    office.ledger.note("r", lambda index: index.write("a"), then=lambda: 1 / 0)
     office.note("b")
 
     assert await office.ledger.flush(5)

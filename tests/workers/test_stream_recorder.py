@@ -7,7 +7,7 @@ import gc
 
 import pytest
 
-from rtmpd.errors import Overloaded
+from rtmpd.errors import Overloaded, StoreError
 from rtmpd.live.log import Log
 from rtmpd.workers.stream_recorder import LAST_OFFER_S, RETRY_S, Phase
 from tests.helpers.studio import Rig
@@ -127,6 +127,34 @@ async def test_a_publisher_that_returns_after_the_end_goes_on_in_the_same_file(r
 
     assert on_disk(rig) == [numbers]
     assert rig.worker.times.count("mark") == 1
+
+
+@pytest.mark.parametrize("refusals", [1, 20])
+async def test_a_recording_that_goes_on_is_not_said_to_wait_by_what_a_full_disk_held_up(rig, monkeypatch, refusals):
+    rig.ledger._retry_s = 0.001
+    wait, left = rig.index.wait, [StoreError("database or disk is full", cause="SQLITE_FULL")] * refusals
+
+    def wait_when_there_is_room(*facts):
+        if not left:
+            return wait(*facts)
+        refused = asyncio.get_running_loop().create_future()
+        refused.set_exception(left.pop())
+        return refused
+
+    monkeypatch.setattr(rig.index, "wait", wait_when_there_is_room)
+    publication = rig.publish()
+    rig.send(publication, "k.")
+    await rig.settle()
+    rig.worker.open()
+    await rig.settle()
+    rig.end(publication)
+    rig.publish()
+    await rig.settle()
+
+    assert not left
+    assert only(rig).phase is Phase.RUNNING
+    assert list((await rig.recordings()).values()) == ["running"]
+    assert await rig.turns() == ["record_start_succeeded", "record_paused", "record_resumed"]
 
 
 async def test_a_publisher_that_returns_before_the_recording_is_in_the_index_is_recorded_with_the_first(rig):
