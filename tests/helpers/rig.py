@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import itertools
 import socket
 import struct
 
@@ -159,6 +160,7 @@ class Client:
         self._reader = ChunkReader(body_limits=[1 << 24] * 256)
         self._loop = asyncio.get_running_loop()
         self._reading = None
+        self._pings = itertools.count(77)
 
     async def open(self, **properties):
         """Shake hands and connect, with more properties in connect if there are any."""
@@ -196,9 +198,10 @@ class Client:
         await self.send(Message(COMMAND_AMF0, 0, message_stream_id, body, 3))
 
     async def ping(self):
-        """Wait until the server has acted on everything that was sent before."""
-        await self.send(encode_user_control(PING_REQUEST, 77))
-        pong = encode_user_control(PING_RESPONSE, 77).body
+        """Wait until the server has acted on everything that was sent before; it takes 50 of these a second."""
+        number = next(self._pings)  # or the answer to an earlier one would do
+        await self.send(encode_user_control(PING_REQUEST, number))
+        pong = encode_user_control(PING_RESPONSE, number).body
         await self._until(lambda: any(message.body == pong for message in self.messages))
 
     async def response(self, name):
