@@ -2,7 +2,7 @@
 The server: what is made in which order, what runs once a second, and how everything ends.
 
 Start: descriptors, data directory, sockets, database, callbacks, recording (its media workers), packaging, operations and
-their surfaces, then connections and pulls. Stop: no new connections, pulls and streams end and players are told, recordings are closed; then each
+their surfaces, then connections and pulls. Stop: no new connections, pulls and streams end, players have all of them, recordings are closed; then each
 of these in turn, the database last. Nothing here knows a protocol.
 """
 
@@ -65,12 +65,14 @@ from rtmpd.workers.packaging import Packagings
 from rtmpd.workers.recording_office import RecordingOffice
 
 _TICK_S = 1.0
-_PLAYERS_LEAVE_S = 1.0
-"""At shutdown: for players to read that their stream has ended."""
 _RECORDINGS_CLOSE_S = 10.0
 _CALLBACKS_LEAVE_S = 3.0
 """At shutdown: for callbacks that are due to be tried once; the next server goes on with the rest."""
 _PUSHES_CLOSE_S = 3.0
+_PACKAGED_S = 2.0
+"""At shutdown: for the packager to send what is left of the streams."""
+_PLAYLISTS_READ_S = 2.5
+"""At shutdown: for viewers of HLS to come for it. They ask once in a target duration, 2 s by default."""
 _PACKAGER_ENDS_S = 1.0
 _DESCRIPTORS_OF_OUR_OWN = 64
 """Listening sockets, database, log, worker sockets and feeds."""
@@ -185,7 +187,7 @@ class Server:
             if showing is not None:  # first, or it would see its stream end and try again
                 showing.cancel()
             drainer.admit_nobody()
-            await self._wind_up(services, self._offices)
+            await self._wind_up(services, self._offices, drainer)
         self._log.info("stopped")
 
     def _services(self, stack: AsyncExitStack) -> Services:
@@ -395,16 +397,15 @@ class Server:
         )
 
     def _announce(self, services: Services) -> None:
-        limits = services.limits
         self._log.info(
             "serving",
             **self._describe().model_dump(exclude={"is_draining", "started_at"}),
             control=str(self._offices.web.control),
             bytes_per_packaged_stream=packaging.most_bytes(self._config),
-            bytes_per_publisher=limits.incomplete_bytes + limits.output_bytes,
+            bytes_per_publisher=services.limits.incomplete_bytes + services.limits.output_bytes,
             http_connections=self._config.http.connections,
             bytes_per_http_connection=CONNECTION_BYTES + self._config.http.body_bytes,
-            bytes_of_pictures=thumbnails.most_bytes(limits.message_bytes),
+            bytes_of_pictures=thumbnails.most_bytes(services.limits.message_bytes),
         )
 
     async def _tick(self, services: Services, meter: Meter, drainer: Drainer) -> None:
@@ -428,18 +429,17 @@ class Server:
         showing.tell(url, f"http://{reachable(listening.http)}", self._offices.web.control, sys.stdout)
         return services.tasks.supervise(showing.publish(url, self._config.apps["live"], self._log), "demo")
 
-    async def _wind_up(self, services: Services, offices: _Offices) -> None:
+    async def _wind_up(self, services: Services, offices: _Offices, drainer: Drainer) -> None:
         for listener in self._listeners:
             listener.close()
-        offices.web.end_playlists()
+        offices.web.expect_end()
         await offices.pulls.close(_STOPS)
         services.registry.end_all(_STOPS)
-        await offices.recording.recorder.close(_RECORDINGS_CLOSE_S)
-        deadline = services.loop.time() + _PLAYERS_LEAVE_S
-        while (  # noqa: ASYNC110 - connections end in many places; an event for this one wait would touch them all
-            any(each.role == "play" for each in services.connections) and services.loop.time() < deadline
-        ):
-            await asyncio.sleep(_PLAYERS_LEAVE_S / 20)
+        async with asyncio.TaskGroup() as group:
+            group.create_task(offices.recording.recorder.close(_RECORDINGS_CLOSE_S))
+            await offices.packagings.finish(_PACKAGED_S)
+            group.create_task(offices.web.finish_playlists(_PLAYLISTS_READ_S))
+            group.create_task(drainer.players_leave())
         for connection in list(services.connections):
             connection.evict(_STOPS)
 

@@ -7,6 +7,7 @@ open, so that who comes reads why he is refused; a closed port would look like a
 
 from __future__ import annotations
 
+import asyncio
 import math
 import time
 from collections.abc import Callable
@@ -15,6 +16,9 @@ from rtmpd.control import models
 from rtmpd.errors import Refused
 from rtmpd.net.services import Client, Services
 
+PLAYERS_LEAVE_S = 1.0
+"""At the end: for players to read that their stream has ended."""
+_LOOK_S = 0.05
 # Of the codes that refuse a connect this one says that the same may be granted later: encoders and relays try again.
 _REFUSED = Refused("NetConnection.Connect.AppShutdown", "the server is stopping; try again in a moment")
 
@@ -92,6 +96,15 @@ class Drainer:
             now: seconds of the loop's clock.
         """
         return self._until_s is not None and (now >= self._until_s or not self.waited_for)
+
+    async def players_leave(self) -> None:
+        """Wait until nobody plays any more, for PLAYERS_LEAVE_S at most; their streams have ended."""
+        loop = self._services.loop
+        deadline_s = loop.time() + PLAYERS_LEAVE_S
+        while (  # noqa: ASYNC110 - connections end in many places; an event for this one wait would touch them all
+            any(each.role == "play" for each in self._services.connections) and loop.time() < deadline_s
+        ):
+            await asyncio.sleep(_LOOK_S)
 
     def _send_away(self, url: str | None) -> int:
         self._url = url

@@ -23,6 +23,7 @@ from rtmpd.control.rooms import Named
 from rtmpd.live.stream import Stream, StreamState
 from rtmpd.live.window import Window
 from rtmpd.net.services import Services
+from rtmpd.web.farewell import Farewell
 from rtmpd.web.hls_view import View
 from rtmpd.web.hls_viewers import DIRECTIVES, Viewer, Viewers
 from rtmpd.web.media import Media
@@ -44,6 +45,8 @@ up to 1.5 target durations ahead, and gives up when that is refused.
 SILENCE_S = 10.0
 """A viewer that asks for no playlist for so long, and for as long as three segments take, has gone."""
 SWEEP_S = 2.0
+TARGETS_SILENT = 2
+"""At the end of the server, a viewer that has asked for no playlist for so many target durations is not waited for."""
 PLAYLIST_TYPE = "application/vnd.apple.mpegurl"
 _LOOK_S = 0.25
 """That a stream cannot be packaged is no change of its window: it is looked for this often, before the first answer."""
@@ -51,6 +54,7 @@ _PLAYLIST_HEADERS = {"Cache-Control": "no-cache", "Content-Type": PLAYLIST_TYPE,
 _FILE_HEADERS = {"Cache-Control": "public, max-age=3600, immutable", "Server": "rtmpd"}
 """A file is never another one under the same name: an edition is new for each run of a packager."""
 _LONGEST_NAME = 1024
+_STOPS = "server stops"
 _DIRECTIVE = re.compile("[0-9]{1,15}")
 _REPLACEMENT = "\ufffd"
 
@@ -69,6 +73,8 @@ class _Content(NamedTuple):
 
     init_number: int
     data: bytes | memoryview
+    newest_part: int
+    """Number of its last part; -1 where it has none."""
 
 
 class Hls:
@@ -91,6 +97,8 @@ class Hls:
         self._viewers = Viewers(media, services)
         self._views: dict[str, View] = {}
         self._sweep_timer: asyncio.TimerHandle | None = None
+        self._farewell: Farewell | None = None
+        """Since streams have ended."""
         self._is_closed = False
 
     def routes(self) -> list[web.RouteDef]:
@@ -100,13 +108,39 @@ class Hls:
             web.get(r"/{app:.+}/{edition:[0-9a-f]{16}}/{kind:init-|part-|}{number:[0-9]{1,15}}.m4s", self.file),
         ]
 
+    def expect_end(self) -> None:
+        """Let playlists be continued by the next server; to be called before streams end, with `finish` to follow."""
+        for view in self._views.values():
+            view.expect_end()
+
+    async def finish(self, timeout_s: float) -> None:
+        """
+        Let viewers have what was packaged last, which nothing follows, and close.
+
+        Args:
+            timeout_s: for those who read something to ask for the rest; who waits for a first answer is refused.
+        """
+        views, now = dict(self._views), self._services.loop.time()
+        self._farewell = farewell = Farewell()
+        for viewer in self._viewers:
+            if viewer.edition not in views:
+                viewer.leave(_STOPS)
+                continue
+            window = views[viewer.edition].window
+            if viewer.is_asking or now - viewer.seen_s < TARGETS_SILENT * window.target_duration_s:
+                farewell.owe(viewer, window)
+        for view in views.values():
+            view.end()
+        await farewell.wait(timeout_s)
+        self.close()
+
     def close(self) -> None:
         """Let everybody go, and nobody in; a while before the site is closed, so that all are answered."""
         self._is_closed = True
         if self._sweep_timer is not None:
             self._sweep_timer.cancel()
         for viewer in self._viewers:
-            viewer.leave("server stops")
+            viewer.leave(_STOPS)
         for edition in list(self._views):
             self._views.pop(edition).close()
 
@@ -171,7 +205,8 @@ class Hls:
         if _takes_gzip(request):
             headers["Content-Encoding"] = "gzip"
             body = rendered.compressed
-        viewer.bytes_out += len(body)
+        viewer.playlist_version = view.window.version
+        self._note_sent(viewer, len(body))
         return web.Response(body=body, headers=headers)
 
     async def _ready(self, viewer: Viewer) -> View:
@@ -225,25 +260,34 @@ class Hls:
         found = await self._content(packaging, request.match_info["kind"], number)
         if found is None:
             raise _gone()
-        init_number, data = found
+        init = packaging.window.find_init(found.init_number)
+        kind = "video/mp4" if init is None or init.has_video else "audio/mp4"
+        headers = {**_FILE_HEADERS, "Content-Type": kind, **self._media.headers(request)}
+        answer = await send(request, found.data, headers)
         viewer = self._viewers.find_source(request, edition)
         if viewer is not None:
-            viewer.bytes_out += len(data)
-        init = packaging.window.find_init(init_number)
-        kind = "video/mp4" if init is None or init.has_video else "audio/mp4"
-        return await send(request, data, {**_FILE_HEADERS, "Content-Type": kind, **self._media.headers(request)})
+            viewer.newest_part = max(viewer.newest_part, found.newest_part)
+            self._note_sent(viewer, len(found.data))
+        return answer
+
+    def _note_sent(self, viewer: Viewer, size_bytes: int) -> None:
+        viewer.bytes_out += size_bytes
+        if self._farewell is not None:
+            self._farewell.look(viewer)
 
     async def _content(self, packaging: Packaging, kind: str, number: int) -> _Content | None:
         window = packaging.window
         if kind == "init-":
             init = window.find_init(number)
-            return None if init is None else _Content(number, init.data)
+            return None if init is None else _Content(number, init.data, -1)
         if kind == "part-":
             await self._view(packaging).wait_for_part(number)
             part = window.find_part(number)
-            return None if part is None else _Content(part.init_number, part.data)
+            return None if part is None else _Content(part.init_number, part.data, number)
         segment = window.find_segment(number)
-        return None if segment is None or segment.data is None else _Content(segment.init_number, segment.data)
+        if segment is None or segment.data is None:
+            return None
+        return _Content(segment.init_number, segment.data, segment.parts[-1].number)
 
     # What goes
 

@@ -66,7 +66,7 @@ class View:
         self.edition = edition
         """What its URIs begin with."""
         self._version = -1
-        self._is_closed = False
+        self._is_last = self._has_ended = False
         self._loop = asyncio.get_running_loop()
         self._changed_s = self._loop.time()
         window.listeners.append(self._changed)
@@ -85,7 +85,7 @@ class View:
         """Write the playlist as it is now, if that was not done before."""
         if self._version != self.window.version:
             self._version = self.window.version
-            self._rendered = Rendered(render(_playlist_of(self.window, self.edition)))
+            self._rendered = Rendered(render(_playlist_of(self.window, self.edition, is_last=self._is_last)))
         return self._rendered
 
     async def wait_for_media(self, number: int, index: int | None) -> None:
@@ -100,8 +100,8 @@ class View:
         ends_s = self._loop.time() + self._blocked_s
         stalled_s = max(PARTS_STALLED * window.part_ms / 1000, TARGETS_STALLED * window.target_duration_s)
         stalls_s = self._loop.time() + stalled_s
-        while (left_s := min(ends_s, stalls_s) - self._loop.time()) > 0:
-            if await self.waiting.until(lambda: window.has(number, index), left_s) or self._is_closed:
+        while not self._has_ended and (left_s := min(ends_s, stalls_s) - self._loop.time()) > 0:
+            if await self.waiting.until(lambda: window.has(number, index), left_s):
                 return
             stalls_s = max(stalls_s, self._changed_s + stalled_s)
 
@@ -116,11 +116,19 @@ class View:
         if number == window.next_part_number:
             await self.waiting.until(lambda: window.next_part_number > number or window.is_broken_off, self._blocked_s)
 
+    def expect_end(self) -> None:
+        """Announce nothing behind what is packaged from now on; what is broken off already has announced it."""
+        self._is_last = not self.window.is_broken_off
+
+    def end(self) -> None:
+        """Let nobody wait any more, now and later: nothing comes."""
+        self._has_ended = True
+        self.waiting.dismiss()
+
     def close(self) -> None:
         """Do not listen any more; who waits goes on."""
-        self._is_closed = True
+        self.end()
         self.window.listeners.remove(self._changed)
-        self.waiting.dismiss()
 
     @property
     def _blocked_s(self) -> float:
@@ -146,7 +154,7 @@ def part_name(number: int) -> str:
     return f"part-{number}.m4s"
 
 
-def _playlist_of(window: Window, edition: str) -> LivePlaylist:
+def _playlist_of(window: Window, edition: str, *, is_last: bool) -> LivePlaylist:
     growing = () if window.current is None else (window.current,)
     segments = [_segment_of(each, edition) for each in (*window.segments, *growing)]
     hint = None if window.is_broken_off else f"{edition}/{part_name(window.next_part_number)}"
@@ -157,6 +165,7 @@ def _playlist_of(window: Window, edition: str) -> LivePlaylist:
         segments=segments,
         part_ms=window.part_ms,
         hint_uri=hint,
+        is_last=is_last,
     )
 
 

@@ -76,6 +76,10 @@ class Viewer:
         """Looks when its stream begins or ends, and when it is sent away."""
         self.sources: set[bytes] = set()
         """Where media of it are asked for from."""
+        self.edition = ""
+        """What its newest playlist was of; empty before the first one."""
+        self.playlist_version = self.newest_part = -1
+        """Version of the window in that playlist, and number of the newest part that it was sent, alone or in a segment."""
         self.end_reason = ""
         """Why it is no viewer any more."""
         self.bytes_out = 0
@@ -216,6 +220,9 @@ class Viewers:
         source = _source_of(request, edition)
         self._by_source[source] = viewer
         viewer.sources.add(source)
+        if viewer.edition != edition:
+            viewer.edition = edition
+            viewer.playlist_version = viewer.newest_part = -1
 
     def find_source(self, request: web.Request, edition: str) -> Viewer | None:
         """Find who asks for media of an edition, as far as that can be told."""

@@ -101,9 +101,18 @@ class WebOffice:
         self._pictures.forget_admissions()
         self._recordings.forget_admissions()
 
-    def end_playlists(self) -> None:
-        """Answer who waits for a part: nothing comes any more, and the rest of the end takes its time."""
-        self._hls.close()
+    def expect_end(self) -> None:
+        """Let playlists be continued by the next server; to be called before streams end."""
+        self._hls.expect_end()
+
+    async def finish_playlists(self, timeout_s: float) -> None:
+        """
+        Let viewers of HLS have what was packaged last; follow with `close`.
+
+        Args:
+            timeout_s: for them to ask for it.
+        """
+        await self._hls.finish(timeout_s)
 
     async def close(self) -> None:
         """End within a second."""

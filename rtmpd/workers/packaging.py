@@ -8,6 +8,7 @@ at first, so what has become private is out of reach at once.
 
 from __future__ import annotations
 
+import asyncio
 import time
 from collections.abc import Callable
 from typing import NamedTuple
@@ -180,6 +181,21 @@ class Packagings:
         packaging = self._by_path.get((stream.app, stream.name))
         if packaging is not None:
             packaging.stream_ended(self._services.loop.time())
+
+    async def finish(self, timeout_s: float) -> None:
+        """
+        Wait until what is left of streams that have ended is packaged: every log and window has its last part.
+
+        Args:
+            timeout_s: how long; what has not come back by then is left out.
+        """
+        try:
+            async with asyncio.timeout(timeout_s):
+                for packaging in list(self._by_path.values()):
+                    await packaging.at_rest.wait()
+        except TimeoutError:
+            for packaging in list(self._by_path.values()):
+                packaging.cut_off()
 
     async def close(self, timeout_s: float, reason: str = "server stops") -> None:
         """

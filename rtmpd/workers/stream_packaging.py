@@ -7,6 +7,7 @@ looked for once a second, at each change, and before anybody is given the packag
 
 from __future__ import annotations
 
+import asyncio
 import math
 import secrets
 from collections.abc import Callable, Sequence
@@ -33,6 +34,7 @@ _EDITION_BYTES = 8
 _IDLE = "nobody watches it any more"
 _PRIVATE = "the stream is private"
 _ENDED = "the stream has ended"
+_LATE = "the packager takes too long"
 _LEFT = "it was kept long enough after the stream's end"
 _FAILED = "the packager has failed"
 _BARRED = "the packager has died of the stream repeatedly; it is tried again later"
@@ -73,6 +75,9 @@ class Packaging:
         """Unguessable: who was given a playlist may have the segments, whose URLs contain it."""
         self.is_over = False
         """Nothing more will come of it; whoever wants the stream asks for another one."""
+        self.at_rest = asyncio.Event()
+        """Nothing is fed to the packager, and nothing comes back any more."""
+        self.at_rest.set()
         self._shared = shared
         self._output = PackagingOutput(self.path, window, shared.services, shared.retention, shared.unix_now)
         self._stream: Stream | None = None
@@ -164,6 +169,10 @@ class Packaging:
         if self._feed is not None:
             self._feed.finish()
 
+    def cut_off(self) -> None:
+        """Wait no longer for what is left of a stream that has ended."""
+        self._end_feed(_LATE)
+
     def packager_died(self, now: float) -> None:
         """Go on in the next process, if somebody wants that: a stream that kills each of them may not be fed for ever."""
         self._end_feed(_FAILED)
@@ -185,7 +194,7 @@ class Packaging:
         elif self._feed is not None:
             since_s = self._feed.ending_since_s
             if since_s is not None and now - since_s > END_S:
-                self._end_feed(_ENDED)
+                self.cut_off()
         elif self.refusal is None and self._is_barred():
             self._output.refuse(_BARRED)
         if self._is_due(now):
@@ -208,7 +217,8 @@ class Packaging:
         if self._is_private():
             return _PRIVATE
         if self._kept_until_s is not None:
-            return _LEFT if now >= self._kept_until_s else None
+            # However short it is kept, who watches has all of it.
+            return _LEFT if now >= self._kept_until_s and not self._is_ending() else None
         return None if self._is_wanted(now) else _IDLE
 
     def _is_private(self) -> bool:
@@ -248,6 +258,7 @@ class Packaging:
         key_frame = self._start_of(log)
         self._fed_log = log
         self._feed_began_s = now
+        self.at_rest.clear()
         self._feed = PackagingFeed(shared.services, connection, self._take, self._on_feed_end)
         self._feed.begin(log, key_frame)
         shared.services.log.info("packaging started", stream=self.path)
@@ -286,3 +297,4 @@ class Packaging:
             seconds = round(services.loop.time() - self._feed_began_s, 1)
             services.log.info("packaging ended", stream=self.path, reason=reason, seconds=seconds)
             self._output.break_off(reason)
+            self.at_rest.set()

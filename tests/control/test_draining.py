@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import asyncio
 from contextlib import asynccontextmanager
 
 import pytest
 
+from rtmpd.control import draining as draining_module
 from rtmpd.control.draining import Drainer
 from rtmpd.control.models import Drain
 from rtmpd.live.stream import StreamState
@@ -191,3 +193,25 @@ async def test_a_server_that_stops_admits_nobody_either():
         assert rig.drainer.is_draining
         assert not rig.drainer.is_over(rig.loop.time())
         assert rig.stops == 1
+
+
+async def test_at_the_end_players_are_waited_for_until_they_have_gone(monkeypatch):
+    monkeypatch.setattr(draining_module, "PLAYERS_LEAVE_S", 1000.0)
+    monkeypatch.setattr(draining_module, "_LOOK_S", 0.001)
+    async with draining() as rig:
+        await rig.publisher()
+        player = await rig.player()
+        leaving = asyncio.ensure_future(rig.drainer.players_leave())
+        await player.ping()
+        assert not leaving.done()
+        player.close()
+
+        await asyncio.wait_for(leaving, 10)
+
+
+async def test_at_the_end_players_that_stay_are_not_waited_for(monkeypatch):
+    monkeypatch.setattr(draining_module, "PLAYERS_LEAVE_S", 0.01)
+    async with draining() as rig:
+        await rig.player_that_waits()
+
+        await asyncio.wait_for(rig.drainer.players_leave(), 10)

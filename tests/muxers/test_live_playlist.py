@@ -104,6 +104,19 @@ def test_a_discontinuity_names_its_initialisation_section_again():
     ]
 
 
+@pytest.mark.parametrize(
+    ("follows", "last"),
+    [
+        ({"hint_uri": "e/part-20.m4s"}, '#EXT-X-PRELOAD-HINT:TYPE=PART,URI="e/part-20.m4s"'),
+        ({"is_last": True, "hint_uri": "e/part-20.m4s"}, '#EXT-X-PRELOAD-HINT:TYPE=PART,URI="e/part-20.m4s"'),
+        ({}, "#EXT-X-DISCONTINUITY"),
+        ({"is_last": True}, "e/1.m4s"),
+    ],
+)
+def test_a_playlist_ends_with_what_follows_it(follows, last):
+    assert render(playlist_of(segment_of(0), segment_of(1), **follows)).splitlines()[-1] == last
+
+
 def test_dates_are_written_in_utc():
     elsewhere = replace(segment_of(0), program_date_time=START.astimezone(timezone(timedelta(hours=2))))
 

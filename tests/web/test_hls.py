@@ -433,6 +433,76 @@ async def test_the_end_of_the_server_waits_for_nobody(rig, feed):
     assert rig.services.registry.find("live", "cam").members == {}
 
 
+def end_streams(rig, feed):
+    """As a server does that stops: streams end, and everything is packaged."""
+    rig.hls.expect_end()
+    rig.services.registry.end_all("server stops")
+    feed.window.break_off()
+
+
+async def test_at_the_end_of_the_server_who_waits_has_the_last_playlist_and_time_for_the_last_part(rig, feed):
+    async with rig.asking(f"/live/cam.m3u8?_HLS_msn={FIRST + 1}&_HLS_part=3") as (task,):
+        await rig.until(lambda: rig.waiting)
+        end_streams(rig, feed)
+        finishing = asyncio.ensure_future(rig.hls.finish(20.0))
+    text = task.result().body.decode()
+    assert "part-12.m4s" in text
+    assert text.count("#EXTINF:") == 2
+    assert "#EXT-X-ENDLIST" not in text
+    assert "#EXT-X-DISCONTINUITY\n" not in text
+    assert (await rig.get(f"/live/{rig.packaging().edition}/part-11.m4s")).status == 200
+    assert not finishing.done()
+    assert (await rig.get(f"/live/{rig.packaging().edition}/part-12.m4s")).status == 200
+    await finishing
+
+    assert (await rig.get()).status == 503
+    assert rig.viewers == []
+
+
+async def test_at_the_end_of_the_server_who_asks_now_and_then_is_waited_for(rig, feed):
+    await rig.text()
+    end_streams(rig, feed)
+    finishing = asyncio.ensure_future(rig.hls.finish(20.0))
+    for _ in range(3):  # and nobody is kept waiting for what will not come
+        assert "part-12.m4s" in await rig.text(f"/live/cam.m3u8?_HLS_msn={FIRST + 2}")
+    assert not finishing.done()
+    assert (await rig.get(f"/live/{rig.packaging().edition}/{FIRST + 1}.m4s")).status == 200
+
+    await finishing
+
+
+async def test_at_the_end_of_the_server_nobody_waits_for_who_has_everything_or_has_gone(rig, feed):
+    end_streams(rig, feed)
+    await rig.text()
+    await rig.get(f"/live/{rig.packaging().edition}/{FIRST + 1}.m4s")
+    async with rig.new_client(**{"User-Agent": "gone"}) as gone:
+        await rig.get(client=gone)
+        newest = max(rig.viewers, key=lambda viewer: viewer.number)
+        newest.seen_s -= hls_module.TARGETS_SILENT * feed.window.target_duration_s
+
+        async with asyncio.timeout(10):
+            await rig.hls.finish(1000.0)
+    assert rig.viewers == []
+
+
+async def test_the_end_of_the_server_waits_no_longer_than_it_may(rig, feed):
+    await rig.text()
+    end_streams(rig, feed)
+    async with asyncio.timeout(10):
+        await rig.hls.finish(0.01)
+
+    assert (await rig.get()).status == 503
+
+
+async def test_at_the_end_of_the_server_who_has_seen_nothing_is_refused_at_once(rig):
+    rig.publish()
+    async with rig.asking("/live/cam.m3u8") as (task,), asyncio.timeout(10):
+        await rig.until(lambda: rig.waiting)
+        await rig.hls.finish(1000.0)
+
+    assert task.result().status == 503
+
+
 async def test_who_was_sent_away_while_it_waited_is_refused(rig, feed):
     async with rig.asking(f"/live/cam.m3u8?_HLS_msn={FIRST + 1}&_HLS_part=3") as (task,):
         await rig.until(lambda: rig.waiting)

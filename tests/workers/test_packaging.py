@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import asyncio
+
 import pytest
 
 from muxers import live_run
@@ -10,6 +12,7 @@ from rtmpd.live.registry import Registry
 from rtmpd.workers import packaging as packaging_module
 from rtmpd.workers.packaging import PART_BYTES, first_discontinuity, most_bytes
 from rtmpd.workers.protocol import Health
+from tests.helpers.live import AVC_HEADER
 from tests.helpers.packagings import UNIX_S, Viewer, rigs
 from tests.helpers.played_packager import PlayedPackager
 
@@ -126,6 +129,43 @@ async def test_a_hundred_streams_are_packaged_at_once_and_none_is_left(new_rig):
     assert rig.packagings._by_edition == {}
     assert rig.packager.running == [feed for feed in rig.packager.running if feed.receive().at_end]
     assert all(log.cursors == [] for publication in publications for log in publication.stream.logs)
+
+
+async def test_before_a_stop_what_is_left_of_streams_is_packaged(new_rig):
+    rig = new_rig()
+    viewers, publications = [Viewer(), Viewer()], [rig.publish("a"), rig.publish("b")]
+    for viewer, publication in zip(viewers, publications, strict=True):
+        rig.packagings.want(publication.stream).attach(viewer)
+    sent = [rig.send(publication, "k") for publication in publications]
+    await rig.settle()
+    sent = [sent[number] + rig.send(publication, "..") for number, publication in enumerate(publications)]
+    rig.registry.end_all("server stops")
+    finishing = asyncio.ensure_future(rig.packagings.finish(20.0))
+    await asyncio.sleep(0)
+    assert not finishing.done()
+    await rig.settle()
+
+    await finishing
+    for viewer, publication, numbers in zip(viewers, publications, sent, strict=True):
+        window = rig.packagings.get("live", publication.stream.name).window
+        assert window.events == ["begin", *numbers, "break"]
+        assert viewer.told == ["started", "the stream has ended"]
+        assert len(viewer.read()) == len(AVC_HEADER) + 3 * 45
+
+
+async def test_a_packager_that_hangs_holds_up_a_stop_no_longer_than_it_may(new_rig):
+    rig = new_rig()
+    viewer, publication = Viewer(), rig.publish()
+    packaging = rig.packagings.want(publication.stream)
+    packaging.attach(viewer)
+    sent = rig.send(publication, "k")
+    await rig.settle()
+    rig.send(publication, ".")
+    rig.registry.end_all("server stops")
+    await rig.packagings.finish(0.01)
+
+    assert packaging.window.events == ["begin", *sent, "break"]
+    assert viewer.told == ["started", "the packager takes too long"]
 
 
 async def test_after_the_servers_stop_nothing_is_begun(new_rig):

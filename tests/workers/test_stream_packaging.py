@@ -204,6 +204,24 @@ async def test_at_the_streams_end_viewers_have_the_last_part_and_are_ended(rig):
     assert not packaging.is_running
 
 
+async def test_what_is_not_kept_at_all_is_sent_to_its_end_all_the_same(new_rig):
+    rig = new_rig(kept_s=0)
+    publication = rig.publish()
+    packaging = rig.packagings.want(publication.stream)
+    viewer = Viewer()
+    packaging.attach(viewer)
+    sent = rig.send(publication, "k.")
+    await rig.settle()
+    sent += rig.send(publication, "..")
+    rig.end(publication)
+    rig.pass_time(1)
+    await rig.settle()
+
+    assert viewer.told == ["started", "the stream has ended"]
+    assert packaging.window.events == ["begin", *sent, "break"]
+    assert packaging.is_over
+
+
 async def test_a_stream_that_comes_back_in_time_goes_on_in_the_same_edition(rig):
     publication = rig.publish()
     packaging = rig.packagings.want(publication.stream)
