@@ -70,13 +70,6 @@ class LivePlaylist:
     """How long parts usually are; longer ones count where they are listed."""
     hint_uri: str | None = None
     """Of the next part, which can be asked for before it is there; None where only a discontinuity can follow."""
-    is_last: bool = False
-    """
-    The server stops and the next one goes on: what it begins with is not announced, as it counts discontinuities anew.
-
-    Interop: hls.js 1.7.4 plays a list whose numbers leap if the count stays. Where a discontinuity was announced, it looks
-    for a segment from before that for ever.
-    """
 
 
 def render(playlist: LivePlaylist) -> str:
@@ -97,7 +90,7 @@ def render(playlist: LivePlaylist) -> str:
         map_uri = segment.map_uri
     if playlist.hint_uri is not None:
         lines.append(f'#EXT-X-PRELOAD-HINT:TYPE=PART,URI="{playlist.hint_uri}"')
-    elif playlist.segments and not playlist.is_last:
+    elif playlist.segments:
         # Now, not with the segment: hls.js counts the one that it expects, and ends where the count changes later.
         lines.append("#EXT-X-DISCONTINUITY")
     return "".join(f"{line}\n" for line in lines)

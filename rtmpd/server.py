@@ -2,8 +2,8 @@
 The server: what is made in which order, what runs once a second, and how everything ends.
 
 Start: descriptors, data directory, sockets, database, callbacks, recording (its media workers), packaging, operations and
-their surfaces, then connections and pulls. Stop: no new connections, pulls and streams end, players have all of them, recordings are closed; then each
-of these in turn, the database last. Nothing here knows a protocol.
+their surfaces, then connections and pulls. Stop: no new connections, pulls and streams end, players have all of it,
+recordings are closed; then each of these in turn, the database last. Nothing here knows a protocol.
 """
 
 from __future__ import annotations
@@ -56,12 +56,14 @@ from rtmpd.net.tasks import Tasks
 from rtmpd.session.limits import Limits
 from rtmpd.start import lock, raise_descriptor_limit
 from rtmpd.store.database import Database
+from rtmpd.store.playlists import PlaylistBook
 from rtmpd.store.recordings import RecordingIndex
 from rtmpd.web.connections import CONNECTION_BYTES
 from rtmpd.web.site import version
 from rtmpd.web.web_office import Shown, WebOffice
 from rtmpd.workers import packaging, thumbnails
 from rtmpd.workers.packaging import Packagings
+from rtmpd.workers.playlist_ends import PlaylistEnds
 from rtmpd.workers.recording_office import RecordingOffice
 
 _TICK_S = 1.0
@@ -228,10 +230,9 @@ class Server:
         config, recordings = self._config, directory / "recordings"
         for each in http:
             stack.callback(each.close)
-        database, callbacks, recording = await self._open_stores(stack, services, directory, recordings, listening)
+        stores = await self._open_stores(stack, services, directory, recordings, listening)
+        database, callbacks, recording, packagings = stores
         services.registry.observers.append(recording.recorder)
-        packagings = Packagings(config, services)
-        stack.push_async_callback(packagings.close, _PACKAGER_ENDS_S)
         sources = SourceMaker(services, RelayDialler(services.lag_limit_s).dial, Resolver())
         pulls = Pulls(config, services, sources)
         operations = OperationsOffice(
@@ -277,7 +278,7 @@ class Server:
 
     async def _open_stores(
         self, stack: AsyncExitStack, services: Services, directory: Path, recordings: Path, listening: Listening
-    ) -> tuple[Database, CallbacksOffice, RecordingOffice]:
+    ) -> tuple[Database, CallbacksOffice, RecordingOffice, Packagings]:
         """Open the database, and what cannot do without it from the first stream on."""
         try:
             database = await Database.open(directory / _DATABASE_NAME)
@@ -296,9 +297,11 @@ class Server:
             )
             stack.push_async_callback(recording.close)
             await recording.open()
+            packagings = Packagings(self._config, services, await PlaylistEnds.load(PlaylistBook(database), self._log))
+            stack.push_async_callback(packagings.close, _PACKAGER_ENDS_S)
         except StoreError as error:
             raise StartError(f"cannot use the index of recordings: {error}") from error
-        return database, callbacks, recording
+        return database, callbacks, recording, packagings
 
     def _bind(self, stack: AsyncExitStack) -> list[_Bound]:
         """Open every configured address, RTMP first; nobody is answered yet."""
@@ -432,7 +435,6 @@ class Server:
     async def _wind_up(self, services: Services, offices: _Offices, drainer: Drainer) -> None:
         for listener in self._listeners:
             listener.close()
-        offices.web.expect_end()
         await offices.pulls.close(_STOPS)
         services.registry.end_all(_STOPS)
         async with asyncio.TaskGroup() as group:

@@ -153,8 +153,8 @@ class Window:
 
         Args:
             first_number: media sequence number of the first segment.
-            first_discontinuity: what discontinuities are counted from. Interop: hls.js 1.7.4 has an array as long as the
-                number, and walks through it at each playlist: with a unix time it hangs for minutes.
+            first_discontinuity: discontinuity sequence number of the first segment. Interop: hls.js 1.7.4 has an array as
+                long as the number, and walks through it at each playlist: with a unix time it hangs for minutes.
             segment_ms: a segment ends at the first key frame after so long.
             part_ms: how long parts usually are.
             most_segments: that are listed, besides the one that grows.
@@ -188,6 +188,8 @@ class Window:
         self._end_ms = 0
         self._end_date_s = float("-inf")
         self._first_listed = first_number
+        self._discontinuities = first_discontinuity
+        """Discontinuity sequence number of the newest segment."""
 
     # What comes in
 
@@ -250,6 +252,11 @@ class Window:
         return self._run is None
 
     @property
+    def next_discontinuity_sequence(self) -> int:
+        """Discontinuity sequence number of the segment that grows, or of the next one."""
+        return self._discontinuities + (self.is_broken_off and bool(self._held))
+
+    @property
     def target_duration_s(self) -> int:
         """What no listed segment's rounded duration exceeds."""
         longest_ms = max((segment.run.longest_ms for segment in self.segments), default=0)
@@ -307,9 +314,9 @@ class Window:
         if self._run is None:
             self._run = _Run(part.start_ms, self._end_date_s)
         if self.current is None:
-            self.current = Segment(
-                self.next_number, self._init_number, begins_run and has_begun, part.start_ms, self._run
-            )
+            is_discontinuity = begins_run and has_begun
+            self._discontinuities += is_discontinuity
+            self.current = Segment(self.next_number, self._init_number, is_discontinuity, part.start_ms, self._run)
         return self._run, self.current
 
     def _end_run(self) -> None:

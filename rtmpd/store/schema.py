@@ -183,6 +183,18 @@ STEPS: tuple[str, ...] = (
         ELSE 'record_start_succeeded'
     END;
     """,
+    """
+    -- next_number: null while the playlist grows.
+    CREATE TABLE playlists (
+        app TEXT NOT NULL,
+        stream TEXT NOT NULL,
+        next_number INTEGER,
+        discontinuities INTEGER NOT NULL,
+        noted_at REAL NOT NULL,
+        PRIMARY KEY (app, stream)
+    ) WITHOUT ROWID;
+    CREATE INDEX playlists_by_age ON playlists (noted_at);
+    """,
 )
 """By number: the first makes version 1 of an empty database."""
 

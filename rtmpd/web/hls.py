@@ -108,11 +108,6 @@ class Hls:
             web.get(r"/{app:.+}/{edition:[0-9a-f]{16}}/{kind:init-|part-|}{number:[0-9]{1,15}}.m4s", self.file),
         ]
 
-    def expect_end(self) -> None:
-        """Let playlists be continued by the next server; to be called before streams end, with `finish` to follow."""
-        for view in self._views.values():
-            view.expect_end()
-
     async def finish(self, timeout_s: float) -> None:
         """
         Let viewers have what was packaged last, which nothing follows, and close.

@@ -66,7 +66,7 @@ class View:
         self.edition = edition
         """What its URIs begin with."""
         self._version = -1
-        self._is_last = self._has_ended = False
+        self._has_ended = False
         self._loop = asyncio.get_running_loop()
         self._changed_s = self._loop.time()
         window.listeners.append(self._changed)
@@ -85,7 +85,7 @@ class View:
         """Write the playlist as it is now, if that was not done before."""
         if self._version != self.window.version:
             self._version = self.window.version
-            self._rendered = Rendered(render(_playlist_of(self.window, self.edition, is_last=self._is_last)))
+            self._rendered = Rendered(render(_playlist_of(self.window, self.edition)))
         return self._rendered
 
     async def wait_for_media(self, number: int, index: int | None) -> None:
@@ -115,10 +115,6 @@ class View:
         window = self.window
         if number == window.next_part_number:
             await self.waiting.until(lambda: window.next_part_number > number or window.is_broken_off, self._blocked_s)
-
-    def expect_end(self) -> None:
-        """Announce nothing behind what is packaged from now on; what is broken off already has announced it."""
-        self._is_last = not self.window.is_broken_off
 
     def end(self) -> None:
         """Let nobody wait any more, now and later: nothing comes."""
@@ -154,7 +150,7 @@ def part_name(number: int) -> str:
     return f"part-{number}.m4s"
 
 
-def _playlist_of(window: Window, edition: str, *, is_last: bool) -> LivePlaylist:
+def _playlist_of(window: Window, edition: str) -> LivePlaylist:
     growing = () if window.current is None else (window.current,)
     segments = [_segment_of(each, edition) for each in (*window.segments, *growing)]
     hint = None if window.is_broken_off else f"{edition}/{part_name(window.next_part_number)}"
@@ -165,7 +161,6 @@ def _playlist_of(window: Window, edition: str, *, is_last: bool) -> LivePlaylist
         segments=segments,
         part_ms=window.part_ms,
         hint_uri=hint,
-        is_last=is_last,
     )
 
 

@@ -101,10 +101,6 @@ class WebOffice:
         self._pictures.forget_admissions()
         self._recordings.forget_admissions()
 
-    def expect_end(self) -> None:
-        """Let playlists be continued by the next server; to be called before streams end."""
-        self._hls.expect_end()
-
     async def finish_playlists(self, timeout_s: float) -> None:
         """
         Let viewers of HLS have what was packaged last; follow with `close`.

@@ -19,10 +19,11 @@ from rtmpd.live.stream import Stream
 from rtmpd.live.window import Window
 from rtmpd.net.services import Services
 from rtmpd.workers.packager import PACKAGER_MODULE, Packager
+from rtmpd.workers.playlist_ends import PlaylistEnds
 from rtmpd.workers.protocol import Health
 from rtmpd.workers.stream_packaging import Packaging, Shared
 
-__all__ = ["PART_BYTES", "Packaging", "Packagings", "first_discontinuity", "most_bytes"]
+__all__ = ["PART_BYTES", "Packaging", "Packagings", "most_bytes"]
 
 PART_BYTES = 8 * 1024 * 1024
 """What a part collects before it ends, whatever the timestamps say; the message that ends it comes on top."""
@@ -30,21 +31,6 @@ DEATHS_BARRED = 2
 """A process may be killed by somebody else while it has an innocent stream in hand, but hardly twice the same one."""
 BARRED_S = 120.0
 """After the last death, a stream is blamed for so long; one that has died twice by then is packaged for nobody."""
-_DISCONTINUITIES_SINCE = 1_767_225_600
-"""Unix time of 2026-01-01: the hours since then are where discontinuities are counted from."""
-
-
-def first_discontinuity(now: float) -> int:
-    """
-    Say where discontinuities are counted from: a number that rises over restarts, and is small.
-
-    Args:
-        now: unix seconds.
-
-    Returns:
-        0 or more.
-    """
-    return max(0, int(now - _DISCONTINUITIES_SINCE) // 3600)
 
 
 def most_bytes(config: Config) -> int:
@@ -73,6 +59,7 @@ class Packagings:
         self,
         config: Config,
         services: Services,
+        ends: PlaylistEnds,
         *,
         module: str = PACKAGER_MODULE,
         unix_now: Callable[[], float] = time.time,
@@ -83,6 +70,7 @@ class Packagings:
         Args:
             config: of the server.
             services: of the server.
+            ends: of playlists.
             module: what the packager's process runs.
             unix_now: unix seconds.
         """
@@ -96,6 +84,7 @@ class Packagings:
             Retention(config.log.gop_s, config.log.gop_bytes),
             services,
             self._packager,
+            ends,
             self._is_always_on,
             self._is_barred,
             unix_now,
@@ -213,19 +202,19 @@ class Packagings:
         await self._packager.stop(timeout_s)
 
     def _make(self, app: str, name: str) -> Packaging:
-        packaging = Packaging(self._shared, self._new_window(), app, name)
+        packaging = Packaging(self._shared, self._new_window(app, name), app, name)
         if self._is_closed:
             packaging.close("server stops")
         else:
             self._by_path[app, name] = self._by_edition[packaging.edition] = packaging
         return packaging
 
-    def _new_window(self) -> Window:
-        config, now = self._shared.config, self._shared.unix_now()
+    def _new_window(self, app: str, name: str) -> Window:
+        config = self._shared.config
+        first_number, first_discontinuity = self._shared.ends.following(app, name, self._shared.unix_now())
         return Window(
-            # Both rise over restarts with nothing stored, as no segment is shorter than a second, and few breaks an hour.
-            first_number=int(now),
-            first_discontinuity=first_discontinuity(now),
+            first_number=first_number,
+            first_discontinuity=first_discontinuity,
             segment_ms=round(1000 * config.segment_s),
             part_ms=round(config.part_ms),
             most_segments=config.playlist_segments,

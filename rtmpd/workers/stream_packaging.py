@@ -23,6 +23,7 @@ from rtmpd.workers.fragment_feed import Record
 from rtmpd.workers.packager import Packager
 from rtmpd.workers.packaging_feed import PackagingFeed
 from rtmpd.workers.packaging_output import PackagingOutput
+from rtmpd.workers.playlist_ends import PlaylistEnds
 
 RETRY_S = 5.0
 """Until a stream is fed again whose feed could not be opened, or was closed by the packager."""
@@ -49,6 +50,7 @@ class Shared:
     retention: Retention
     services: Services
     packager: Packager
+    ends: PlaylistEnds
     is_always_on: Callable[[str], bool]
     """Whether an application's streams are packaged though nobody watches them."""
     is_barred: Callable[[str], bool]
@@ -277,6 +279,7 @@ class Packaging:
         else:
             stream = None if self._is_ending() else self._stream
             self._output.take(records, None if stream is None else stream.last_timestamp_ms)
+            self._note_end()
 
     def _on_feed_end(self) -> None:
         """Nothing more comes back: after the stream's end as it should be, else because the packager has a fault."""
@@ -297,4 +300,8 @@ class Packaging:
             seconds = round(services.loop.time() - self._feed_began_s, 1)
             services.log.info("packaging ended", stream=self.path, reason=reason, seconds=seconds)
             self._output.break_off(reason)
+            self._note_end()
             self.at_rest.set()
+
+    def _note_end(self) -> None:
+        self._shared.ends.note(self.app, self.name, self.window, self._shared.unix_now())

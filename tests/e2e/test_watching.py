@@ -130,6 +130,16 @@ def test_hls_goes_on_by_itself_over_publishers_that_come_back_and_a_restart(dire
             for _ in range(9 if prove else 1):
                 with camera(server):
                     wait_for_fresh(watcher, players)
+        for end in ("before its publisher", "killed", "after its stream"):
+            with Server(directory, QUICKLY_OVER, arguments=listen) as server:
+                with camera(server):
+                    wait_for_fresh(watcher, players)
+                    if end == "before its publisher":
+                        server.stop()
+                    elif end == "killed":
+                        server.kill()
+                if end == "after its stream":
+                    server.wait_for("packaging ended")
         with Server(directory, arguments=listen) as server, camera(server):
             wait_for_fresh(watcher, players)
 

@@ -20,6 +20,7 @@ from rtmpd.net.sink import NOBODY, Sink
 from rtmpd.net.tasks import Tasks
 from rtmpd.session.limits import Limits
 from rtmpd.workers.packaging import Packagings
+from rtmpd.workers.playlist_ends import PlaylistEnds
 from tests.helpers.live import inter_frame, key_frame, video_header
 from tests.helpers.rig import OpenPolicy
 from tests.helpers.studio import PATIENCE_S, Clock, logger_to, until
@@ -37,6 +38,9 @@ class KeptWindow:
 
     def __init__(self, first_number):
         self.first_number = first_number
+        self.next_number = first_number
+        self.next_discontinuity_sequence = 0
+        self.is_broken_off = False
         self.target_duration_s = 2
         self.events = []
         """"begin", the numbers of parts and "break", in order."""
@@ -130,12 +134,21 @@ class Rig:
         self.tables = {"apps": apps or {"live": {}}, "packaging": packaging}
         options = {} if module is None else {"module": module}
         config = validate(self.tables)
-        self.packagings = Packagings(config, self.services, unix_now=self.unix_now, **options)
+        self.stored_ends = []
+        """What was written of where playlists end."""
+        self.ends = PlaylistEnds([], self._store_end, self.services.log)
+        self.packagings = Packagings(config, self.services, self.ends, unix_now=self.unix_now, **options)
         if keeps_windows:
-            self.packagings._new_window = lambda: KeptWindow(int(self.unix_now()))
+            self.packagings._new_window = lambda *_path: KeptWindow(int(self.unix_now()))
         self.registry.observers.append(self.packagings)
         self._numbers = itertools.count(1)
         self._began_s = self.clock.time()
+
+    def _store_end(self, row):
+        self.stored_ends.append(row)
+        written = asyncio.get_running_loop().create_future()
+        written.set_result(None)
+        return written
 
     def unix_now(self):
         return UNIX_S + self.clock.time() - self._began_s

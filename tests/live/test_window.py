@@ -135,6 +135,17 @@ def test_times_that_leap_are_a_discontinuity(leap_ms, is_discontinuity):
     assert feed.window.current.is_discontinuity is is_discontinuity
 
 
+def test_what_the_next_segment_is_counted_as_is_known_once_nothing_follows_the_last():
+    feed = Feed()
+    assert feed.window.next_discontinuity_sequence == FIRST
+    for count in range(3):
+        feed.group(parts=3)
+        assert feed.window.next_discontinuity_sequence == FIRST + count
+        feed.window.break_off()
+        assert feed.window.next_discontinuity_sequence == FIRST + count + 1
+        feed.window.begin(feed.window.find_init(0), 0.0)
+
+
 def test_discontinuities_are_counted_when_they_leave_the_list():
     feed = Feed(most_segments=3)
     counts = []
@@ -389,6 +400,10 @@ class Checker:
         for place, segment in enumerate(segments):
             sequence += segment.is_discontinuity
             assert self.discontinuities.setdefault(segment.number, sequence) == sequence, place
+        window = self.window
+        if window.current is not None or window.is_broken_off:  # else the next may begin with a leap, or not
+            following = window.next_discontinuity_sequence
+            assert self.discontinuities.setdefault(window.next_number, following) == following
 
     def _check_dates(self, segments):
         for earlier, later in pairwise(segments):

@@ -108,9 +108,7 @@ def test_a_discontinuity_names_its_initialisation_section_again():
     ("follows", "last"),
     [
         ({"hint_uri": "e/part-20.m4s"}, '#EXT-X-PRELOAD-HINT:TYPE=PART,URI="e/part-20.m4s"'),
-        ({"is_last": True, "hint_uri": "e/part-20.m4s"}, '#EXT-X-PRELOAD-HINT:TYPE=PART,URI="e/part-20.m4s"'),
         ({}, "#EXT-X-DISCONTINUITY"),
-        ({"is_last": True}, "e/1.m4s"),
     ],
 )
 def test_a_playlist_ends_with_what_follows_it(follows, last):

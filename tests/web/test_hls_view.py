@@ -48,22 +48,6 @@ async def test_after_a_break_nothing_is_hinted_at_and_the_list_stays():
     assert "#EXT-X-ENDLIST" not in lines
 
 
-async def test_where_the_next_server_goes_on_nothing_is_announced_unless_it_was_already():
-    feeds = [Feed(), Feed()]
-    views = [View(feed.window, EDITION) for feed in feeds]
-    for feed in feeds:
-        feed.group(parts=3)
-    feeds[0].window.break_off()
-    for view in views:
-        view.expect_end()
-    assert "PRELOAD-HINT" in lines_of(views[1])[-1]
-    feeds[1].window.break_off()
-
-    # With the discontinuity hls.js would never find what the next server begins with.
-    assert [lines_of(view)[-1] for view in views] == ["#EXT-X-DISCONTINUITY", f"{EDITION}/{FIRST}.m4s"]
-    assert "#EXT-X-ENDLIST" not in lines_of(views[1])
-
-
 async def test_it_is_written_and_compressed_once_for_each_version():
     feed = Feed()
     view = View(feed.window, EDITION)

@@ -10,7 +10,7 @@ from muxers import live_run
 from rtmpd.config_file import validate
 from rtmpd.live.registry import Registry
 from rtmpd.workers import packaging as packaging_module
-from rtmpd.workers.packaging import PART_BYTES, first_discontinuity, most_bytes
+from rtmpd.workers.packaging import PART_BYTES, most_bytes
 from rtmpd.workers.protocol import Health
 from tests.helpers.live import AVC_HEADER
 from tests.helpers.packagings import UNIX_S, Viewer, rigs
@@ -187,7 +187,7 @@ async def test_after_the_servers_stop_nothing_is_begun(new_rig):
     assert rig.packager.stopped
 
 
-async def test_windows_are_as_configured_and_numbered_by_the_time_of_day(new_rig):
+async def test_windows_are_as_configured_and_numbered_by_the_time_of_day_and_then_from_where_they_ended(new_rig):
     rig = new_rig(
         keeps_windows=False, segment_s=1.5, part_ms=50, playlist_segments=4, window_bytes=1 << 20, kept_s=5, idle_s=0
     )
@@ -203,15 +203,9 @@ async def test_windows_are_as_configured_and_numbered_by_the_time_of_day(new_rig
     assert [segment.number for segment in window.segments] == [int(UNIX_S)]
     rig.pass_time(6)
 
-    assert rig.packagings.want(rig.publish().stream).window.next_number == int(UNIX_S) + 6
-
-
-def test_discontinuities_are_counted_from_a_small_number_that_rises_over_restarts():
-    numbers = [first_discontinuity(unix_s) for unix_s in (0, 1.8e9, 1.8e9 + 3600, 2.4e9)]
-
-    assert numbers == sorted(set(numbers))
-    assert numbers[0] == 0
-    assert numbers[-1] < 200_000
+    window = rig.packagings.want(rig.publish().stream).window
+    assert (window.next_number, window.discontinuity_sequence) == (int(UNIX_S) + 1, 1)
+    assert [(row.next_number, row.discontinuities) for row in rig.stored_ends] == [(None, 0), (int(UNIX_S) + 1, 1)]
 
 
 async def test_the_packagers_figures_are_those_of_the_server(new_rig):
