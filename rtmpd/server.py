@@ -54,7 +54,7 @@ from rtmpd.net.services import Services
 from rtmpd.net.source_maker import SourceMaker
 from rtmpd.net.tasks import Tasks
 from rtmpd.session.limits import Limits
-from rtmpd.start import lock, raise_descriptor_limit
+from rtmpd.start import lock, raise_descriptor_limit, room_for_connections
 from rtmpd.store.database import Database
 from rtmpd.store.playlists import PlaylistBook
 from rtmpd.store.recordings import RecordingIndex
@@ -76,10 +76,6 @@ _PACKAGED_S = 2.0
 _PLAYLISTS_READ_S = 2.5
 """At shutdown: for viewers of HLS to come for it. They ask once in a target duration, 2 s by default."""
 _PACKAGER_ENDS_S = 1.0
-_DESCRIPTORS_OF_OUR_OWN = 64
-"""Listening sockets, database, log, worker sockets and feeds."""
-_HTTP_SHARE = 8
-"""Of the other descriptors, so many-th part is for HTTP: its clients, hooks and callbacks. The rest may be clients of RTMP."""
 _STOPS = "server stops"
 _SAME_SIGNAL_S = 1.0
 _GC_THRESHOLDS = (50_000, 20, 50)
@@ -315,7 +311,7 @@ class Server:
 
     def _admission(self, descriptors: int) -> Admission:
         """Limits on connections: those of RTMP, and those of HTTP that play."""
-        limits, room = self._config.limits, _room(descriptors)
+        limits, room = self._config.limits, room_for_connections(descriptors)
         return Admission(min(limits.connections or room, room), limits.handshaking, limits.handshaking_per_address)
 
     def _accept(self, stack: AsyncExitStack, services: Services, bound: list[_Bound], admission: Admission) -> None:
@@ -395,7 +391,7 @@ class Server:
             http=str(self._listening.http),
             https=self._https.address,
             data=str(self._config.data.directory.absolute()),
-            connections=_room(self._descriptors),
+            connections=room_for_connections(self._descriptors),
             bytes_per_stream=2 * (self._config.log.gop_bytes + self._config.limits.message_bytes),
         )
 
@@ -444,9 +440,3 @@ class Server:
             group.create_task(drainer.players_leave())
         for connection in list(services.connections):
             connection.evict(_STOPS)
-
-
-def _room(descriptors: int) -> int:
-    """How many RTMP connections there can be."""
-    others = descriptors - _DESCRIPTORS_OF_OUR_OWN
-    return max(others - others // _HTTP_SHARE, 1)

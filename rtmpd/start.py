@@ -9,6 +9,11 @@ from typing import TextIO
 
 from rtmpd.errors import StartError
 
+_DESCRIPTORS_OF_OUR_OWN = 64
+"""Listening sockets, database, log, worker sockets and feeds."""
+_HTTP_SHARE = 8
+"""Of the other descriptors, so many-th part is for HTTP: its clients, hooks and callbacks. The rest may be clients of RTMP."""
+
 _LOCK_NAME = "rtmpd.lock"
 
 
@@ -25,6 +30,20 @@ def raise_descriptor_limit() -> int:
     except (ValueError, OSError):  # a hard limit that is "unlimited" may be more than the system allows
         return soft
     return hard
+
+
+def room_for_connections(descriptors: int) -> int:
+    """
+    Say how many connections of RTMP there can be.
+
+    Args:
+        descriptors: that the process may open.
+
+    Returns:
+        What is left of them by ourselves and by HTTP; 1 or more.
+    """
+    others = descriptors - _DESCRIPTORS_OF_OUR_OWN
+    return max(others - others // _HTTP_SHARE, 1)
 
 
 def lock(directory: Path) -> TextIO:

@@ -7,7 +7,7 @@ import resource
 import pytest
 
 from rtmpd.errors import StartError
-from rtmpd.start import lock, raise_descriptor_limit
+from rtmpd.start import lock, raise_descriptor_limit, room_for_connections
 
 
 def test_descriptor_limit_is_raised_to_the_hard_one():
@@ -18,6 +18,12 @@ def test_descriptor_limit_is_raised_to_the_hard_one():
         assert resource.getrlimit(resource.RLIMIT_NOFILE)[0] == before[1]
     finally:
         resource.setrlimit(resource.RLIMIT_NOFILE, before)
+
+
+def test_most_descriptors_are_for_connections_and_one_is_in_any_case():
+    assert room_for_connections(20_000) == 17_444
+    assert room_for_connections(1024) == 840
+    assert room_for_connections(10) == 1
 
 
 def test_a_directory_is_taken_until_its_file_is_closed(tmp_path):
