@@ -48,10 +48,10 @@ class PlaylistEnds:
         """
         Say what the first segment of a playlist is numbered with.
 
-        Interop: hls.js 1.7.4 goes on by itself where both numbers follow what was announced; where a playlist was cut off
-        (nobody knows how far it came) where the second is the old one and the first a later one, as a unix time is: no
-        segment is shorter than a second. Anything else it waits for for ever. Nor may the second be large: it has an array
-        as long as the number.
+        Interop: hls.js 1.7.4 goes on by itself where both numbers follow what was announced. Where a playlist was cut off,
+        and nobody knows how far it came, it does so in its low-latency mode alone, if the second is the old one and the
+        first a later one, as a unix time is: no segment is shorter than a second. Nor may the second be large: it has an
+        array as long as the number.
 
         Args:
             app: of the stream.
