@@ -48,11 +48,23 @@ class LiveSegment:
     program_date_time: datetime
     """The wall clock at its start, with a time zone; written in UTC, cut to milliseconds."""
     is_discontinuity: bool = False
+    gap_ms: int = 0
+    """
+    Instead of parts: it is not to be had, and has lasted so long.
+
+    Interop: its initialisation section is not listed. hls.js 1.7.4 would load it, be told that there is a gap, and wait for
+    ever for what comes next, if it begins with it.
+    """
 
     @property
     def duration_ms(self) -> int:
-        """Sum of its parts."""
-        return sum(part.duration_ms for part in self.parts)
+        """Sum of its parts, or of what is missing."""
+        return self.gap_ms + sum(part.duration_ms for part in self.parts)
+
+    @property
+    def is_independent(self) -> bool:
+        """It can be decoded without the segment before it."""
+        return self.gap_ms > 0 or (bool(self.parts) and self.parts[0].is_independent)
 
 
 @dataclass(frozen=True, slots=True)
@@ -121,15 +133,17 @@ def _head_lines(playlist: LivePlaylist, first_with_parts: int) -> Iterator[str]:
     yield f"#EXT-X-PART-INF:PART-TARGET={_seconds(part_target_ms)}"
     yield f"#EXT-X-MEDIA-SEQUENCE:{playlist.media_sequence}"
     yield f"#EXT-X-DISCONTINUITY-SEQUENCE:{playlist.discontinuity_sequence}"
-    if all(segment.parts and segment.parts[0].is_independent for segment in playlist.segments):
+    if all(segment.is_independent for segment in playlist.segments):
         yield "#EXT-X-INDEPENDENT-SEGMENTS"
 
 
 def _segment_lines(segment: LiveSegment, map_uri: str | None, *, with_parts: bool) -> Iterator[str]:
     if segment.is_discontinuity:
         yield "#EXT-X-DISCONTINUITY"
-    if segment.map_uri != map_uri or segment.is_discontinuity:
+    if not segment.gap_ms and (segment.map_uri != map_uri or segment.is_discontinuity):
         yield f'#EXT-X-MAP:URI="{segment.map_uri}"'
+    if segment.gap_ms:
+        yield "#EXT-X-GAP"
     moment = segment.program_date_time.astimezone(UTC).replace(tzinfo=None)
     yield f"#EXT-X-PROGRAM-DATE-TIME:{moment.isoformat(timespec='milliseconds')}Z"
     if with_parts:

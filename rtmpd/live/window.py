@@ -143,6 +143,7 @@ class Window:
         *,
         first_number: int,
         first_discontinuity: int = 0,
+        gap_ms: int = 0,
         segment_ms: int,
         part_ms: int,
         most_segments: int,
@@ -155,6 +156,8 @@ class Window:
             first_number: media sequence number of the first segment.
             first_discontinuity: discontinuity sequence number of the first segment. Interop: hls.js 1.7.4 has an array as
                 long as the number, and walks through it at each playlist: with a unix time it hangs for minutes.
+            gap_ms: what the segment before the first one is said to have lasted, which is not to be had any more; it
+                belongs to the discontinuity before. 0: there was none.
             segment_ms: a segment ends at the first key frame after so long.
             part_ms: how long parts usually are.
             most_segments: that are listed, besides the one that grows.
@@ -172,8 +175,11 @@ class Window:
         self.next_number = first_number
         """Media sequence number of the one that grows, or of the next one."""
         self.next_part_number = 0
-        self.discontinuity_sequence = first_discontinuity
-        """Discontinuities before the first listed segment."""
+        self._gap_ms = gap_ms
+        self._discontinuities = first_discontinuity - self._is_behind_gap
+        """Discontinuity sequence number of the newest segment, or of the gap."""
+        self.discontinuity_sequence = self._discontinuities
+        """Discontinuities before the first listed segment, or before the gap if that is listed."""
         self.size_bytes = 0
         """Of everything that is held."""
         self._segment_ms = segment_ms
@@ -187,9 +193,7 @@ class Window:
         self._run: _Run | None = None
         self._end_ms = 0
         self._end_date_s = float("-inf")
-        self._first_listed = first_number
-        self._discontinuities = first_discontinuity
-        """Discontinuity sequence number of the newest segment."""
+        self._first_number = self._first_listed = first_number
 
     # What comes in
 
@@ -254,7 +258,16 @@ class Window:
     @property
     def next_discontinuity_sequence(self) -> int:
         """Discontinuity sequence number of the segment that grows, or of the next one."""
-        return self._discontinuities + (self.is_broken_off and bool(self._held))
+        return self._discontinuities + (self.is_broken_off and self._has_begun)
+
+    @property
+    def gap_ms(self) -> int:
+        """
+        How long the gap in front of the first listed segment is, 0 for none.
+
+        It leaves the list with the first segment, so that both are told of for as long as players need them.
+        """
+        return self._gap_ms if self._first_listed == self._first_number else 0
 
     @property
     def target_duration_s(self) -> int:
@@ -300,6 +313,15 @@ class Window:
 
     # Segments
 
+    @property
+    def _is_behind_gap(self) -> bool:
+        return self._gap_ms > 0
+
+    @property
+    def _has_begun(self) -> bool:
+        """Whether the next run is behind a discontinuity."""
+        return self._is_behind_gap or bool(self._held)
+
     def _is_long_enough(self, segment: Segment, part: Part) -> bool:
         """Whether this part begins the next one. A key frame that comes by less than half a part early is on time."""
         if part.is_independent and segment.duration_ms + self.part_ms // 2 >= self._segment_ms:
@@ -309,12 +331,11 @@ class Window:
         return too_long or segment.size_bytes + len(part.data) > self._most_bytes // (LEAST_LISTED + 1)
 
     def _place(self, part: Part) -> tuple[_Run, Segment]:
-        has_begun = bool(self._held)
         begins_run = self._run is None
         if self._run is None:
             self._run = _Run(part.start_ms, self._end_date_s)
         if self.current is None:
-            is_discontinuity = begins_run and has_begun
+            is_discontinuity = begins_run and self._has_begun
             self._discontinuities += is_discontinuity
             self.current = Segment(self.next_number, self._init_number, is_discontinuity, part.start_ms, self._run)
         return self._run, self.current

@@ -10,7 +10,7 @@ from __future__ import annotations
 import asyncio
 import functools
 import gzip
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 
 from muxers.live_playlist import LivePart, LivePlaylist, LiveSegment, render
 from rtmpd.live.window import Segment, Window
@@ -153,10 +153,14 @@ def part_name(number: int) -> str:
 def _playlist_of(window: Window, edition: str) -> LivePlaylist:
     growing = () if window.current is None else (window.current,)
     segments = [_segment_of(each, edition) for each in (*window.segments, *growing)]
+    first_number = window.next_number - len(window.segments)
+    if window.gap_ms and segments:
+        first_number -= 1
+        segments.insert(0, _gap_before(segments[0], window.gap_ms, f"{edition}/{segment_name(first_number)}"))
     hint = None if window.is_broken_off else f"{edition}/{part_name(window.next_part_number)}"
     return LivePlaylist(
         target_duration_s=window.target_duration_s,
-        media_sequence=window.next_number - len(window.segments),
+        media_sequence=first_number,
         discontinuity_sequence=window.discontinuity_sequence,
         segments=segments,
         part_ms=window.part_ms,
@@ -175,3 +179,9 @@ def _segment_of(segment: Segment, edition: str) -> LiveSegment:
         program_date_time=datetime.fromtimestamp(segment.date_s, UTC),
         is_discontinuity=segment.is_discontinuity,
     )
+
+
+def _gap_before(first: LiveSegment, gap_ms: int, uri: str) -> LiveSegment:
+    """Its URI is answered with 404, as those of all segments that are gone."""
+    start = first.program_date_time - timedelta(milliseconds=gap_ms)
+    return LiveSegment(uri, first.map_uri, (), start, gap_ms=gap_ms)

@@ -27,6 +27,8 @@ __all__ = ["PART_BYTES", "Packaging", "Packagings", "most_bytes"]
 
 PART_BYTES = 8 * 1024 * 1024
 """What a part collects before it ends, whatever the timestamps say; the message that ends it comes on top."""
+GAP_MS = 50
+"""Of what a server before this one had: how long it was is not known, and players step over what is shorter than 100 ms."""
 DEATHS_BARRED = 2
 """A process may be killed by somebody else while it has an innocent stream in hand, but hardly twice the same one."""
 BARRED_S = 120.0
@@ -211,10 +213,11 @@ class Packagings:
 
     def _new_window(self, app: str, name: str) -> Window:
         config = self._shared.config
-        first_number, first_discontinuity = self._shared.ends.following(app, name, self._shared.unix_now())
+        beginning = self._shared.ends.following(app, name, self._shared.unix_now())
         return Window(
-            first_number=first_number,
-            first_discontinuity=first_discontinuity,
+            first_number=beginning.number,
+            first_discontinuity=beginning.discontinuity_sequence,
+            gap_ms=GAP_MS if beginning.is_behind_gap else 0,
             segment_ms=round(1000 * config.segment_s),
             part_ms=round(config.part_ms),
             most_segments=config.playlist_segments,

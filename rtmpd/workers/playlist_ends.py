@@ -1,15 +1,33 @@
-"""Where live playlists end, over restarts, so that whatever is packaged next goes on there (RFC 8216 section 6.2.2)."""
+"""
+Where live playlists end, over restarts, so that whatever is packaged next goes on there (RFC 8216 section 6.2.2).
+
+Interop: hls.js 1.7.4 stays on a page over a restart, and stands still for ever if the new playlist has nothing to do with
+what it knows: if it was gone for longer than the playlist lasts, it looks for a segment of the discontinuity that it was
+in. So what a server begins with lists the last segment of the server before it, as a gap (`EXT-X-GAP`, RFC 8216bis section
+4.4.4.7): who has it goes on behind it, and who has not is told that it is gone. Without it one player in ten stood still
+that had not been given that segment, and all but those of parts after a kill.
+"""
 
 from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Sequence
 from dataclasses import replace
-from typing import Self
+from typing import NamedTuple, Self
 
 from rtmpd.live.window import Window
 from rtmpd.logs import Logger
 from rtmpd.store.playlists import KEPT_S, PlaylistBook, PlaylistRow
+
+
+class Beginning(NamedTuple):
+    """What the first segment of a playlist is numbered with."""
+
+    number: int
+    """Media sequence number."""
+    discontinuity_sequence: int
+    is_behind_gap: bool
+    """The segment before it is to be listed, as one that is not to be had, with the discontinuity sequence number before."""
 
 
 class PlaylistEnds:
@@ -27,6 +45,8 @@ class PlaylistEnds:
             log: is told of one that cannot be stored.
         """
         self._rows = {(row.app, row.stream): row for row in rows}
+        self._inherited = set(self._rows)
+        """Streams that nothing was packaged of since the server before this one."""
         self._write = write
         self._log = log
 
@@ -44,14 +64,12 @@ class PlaylistEnds:
         """
         return cls(await book.read(), book.write, log)
 
-    def following(self, app: str, name: str, now: float) -> tuple[int, int]:
+    def following(self, app: str, name: str, now: float) -> Beginning:
         """
-        Say what the first segment of a playlist is numbered with.
+        Say what a playlist begins with.
 
-        Interop: hls.js 1.7.4 goes on by itself where both numbers follow what was announced. Where a playlist was cut off,
-        and nobody knows how far it came, it does so in its low-latency mode alone, if the second is the old one and the
-        first a later one, as a unix time is: no segment is shorter than a second. Nor may the second be large: it has an
-        array as long as the number.
+        A playlist that was cut off, so that nobody knows how far it came, goes on at the unix time: no segment is shorter
+        than a second. Discontinuities have no such leap: hls.js has an array as long as their number.
 
         Args:
             app: of the stream.
@@ -59,12 +77,15 @@ class PlaylistEnds:
             now: unix seconds.
 
         Returns:
-            Media sequence number and discontinuity sequence number.
+            What the first segment is numbered with.
         """
         row = self._rows.get((app, name))
         if row is None:
-            return int(now), 0
-        return int(now) if row.next_number is None else row.next_number, row.discontinuities
+            return Beginning(int(now), 0, is_behind_gap=False)
+        is_inherited = (row.app, row.stream) in self._inherited
+        if row.next_number is None:
+            return Beginning(int(now) + 1, row.discontinuities + 1, is_behind_gap=is_inherited)
+        return Beginning(row.next_number, row.discontinuities, is_behind_gap=is_inherited and row.discontinuities > 0)
 
     def note(self, app: str, name: str, window: Window, now: float) -> None:
         """
@@ -83,6 +104,7 @@ class PlaylistEnds:
             return
         self._rows.pop((app, name), None)
         self._rows[app, name] = row
+        self._inherited.discard((app, name))
         self._forget(now - KEPT_S)
         self._write(row).add_done_callback(lambda written: self._look(row, written))
 

@@ -140,16 +140,22 @@ def test_hls_goes_on_by_itself_over_publishers_that_come_back_and_a_restart(dire
             for _ in range(9 if prove else 1):
                 with camera(server):
                     wait_for_fresh(watcher, players)
-        for ends_before_its_publisher in (True, False):
+        for end in ("stops", "has nothing left", "is killed"):
             with Server(directory, QUICKLY_OVER, arguments=listen) as server:
                 with camera(server):
                     wait_for_fresh(watcher, players)
-                    if ends_before_its_publisher:
+                    if end == "stops":
                         server.stop()
-                if not ends_before_its_publisher:
+                    elif end == "is killed":
+                        server.kill()
+                if end == "has nothing left":
                     server.wait_for("packaging ended")
         with Server(directory, arguments=listen) as server, camera(server):
-            wait_for_fresh(watcher, players)
+            # Who begins now is told of what those before it may miss, too.
+            for name, how in players.items():
+                url = server.http_url("live/camera.m3u8").replace("127.0.0.1", f"{name}.localhost")
+                watcher.watch(f"new {name}", how, url)
+            wait_for_fresh(watcher, [*players, *(f"new {name}" for name in players)])
 
 
 def wait_for_fresh(watcher: Watcher, names: Iterable[str]) -> None:

@@ -159,6 +159,37 @@ def test_discontinuities_are_counted_when_they_leave_the_list():
     assert counts == [0, 0, 0, 0, 0, 0, 1, 2]
 
 
+def test_what_is_behind_a_gap_begins_with_a_discontinuity_that_is_counted():
+    feed = Feed(gap_ms=2000)
+    window = feed.window
+    assert (window.gap_ms, window.discontinuity_sequence, window.next_discontinuity_sequence) == (
+        2000,
+        FIRST - 1,
+        FIRST,
+    )
+
+    feed.group(parts=3)
+    assert window.next_discontinuity_sequence == FIRST
+    window.break_off()
+
+    assert window.segments[0].is_discontinuity
+    assert (window.gap_ms, window.discontinuity_sequence, window.next_discontinuity_sequence) == (
+        2000,
+        FIRST - 1,
+        FIRST + 1,
+    )
+
+
+def test_a_gap_leaves_the_list_with_the_first_segment():
+    feed = Feed(gap_ms=2000, most_segments=3)
+    seen = []
+    for _ in range(5):
+        feed.group()
+        seen.append((len(feed.window.segments), feed.window.gap_ms, feed.window.discontinuity_sequence - FIRST))
+
+    assert seen == [(0, 2000, -1), (1, 2000, -1), (2, 2000, -1), (3, 2000, -1), (3, 0, 0)]
+
+
 def test_initialisation_sections_go_with_the_last_segment_that_needs_them():
     feed = Feed(most_segments=3)
     feed.group()
@@ -333,9 +364,9 @@ ACTIONS = st.lists(
 )
 
 
-@given(ACTIONS, st.integers(1, 4), st.sampled_from([900, 4000, 1 << 20]))
-def test_whatever_happens_a_playlist_can_be_relied_on(actions, most_segments, most_bytes):
-    feed = Feed(segment_ms=1000, most_segments=most_segments, most_bytes=most_bytes)
+@given(ACTIONS, st.integers(1, 4), st.sampled_from([900, 4000, 1 << 20]), st.sampled_from([0, 1000]))
+def test_whatever_happens_a_playlist_can_be_relied_on(actions, most_segments, most_bytes, gap_ms):
+    feed = Feed(segment_ms=1000, most_segments=most_segments, most_bytes=most_bytes, gap_ms=gap_ms)
     checker = Checker(feed.window, most_bytes)
     for kind, *values in actions:
         match kind:
@@ -397,6 +428,8 @@ class Checker:
     def _check_discontinuities(self, segments):
         """Every segment keeps its discontinuity sequence number for ever."""
         sequence = self.window.discontinuity_sequence
+        if self.window.gap_ms:
+            assert self.discontinuities.setdefault(FIRST - 1, sequence) == sequence == FIRST - 1
         for place, segment in enumerate(segments):
             sequence += segment.is_discontinuity
             assert self.discontinuities.setdefault(segment.number, sequence) == sequence, place

@@ -67,6 +67,21 @@ def test_parts_are_listed_for_the_last_three_target_durations_only():
     assert '"e/part-30.m4s"' in listed[0]
 
 
+def test_what_is_missing_is_said_to_be_missing():
+    gap = LiveSegment("e/6.m4s", "e/init-0.m4s", (), START, gap_ms=2000)
+    text = render(playlist_of(gap, segment_of(1, 2, is_discontinuity=True), media_sequence=6))
+
+    assert (
+        "#EXT-X-INDEPENDENT-SEGMENTS\n"
+        "#EXT-X-GAP\n"
+        "#EXT-X-PROGRAM-DATE-TIME:2026-11-25T12:00:00.123Z\n"
+        "#EXTINF:2.000,\n"
+        "e/6.m4s\n"
+        "#EXT-X-DISCONTINUITY\n"
+        '#EXT-X-MAP:URI="e/init-0.m4s"\n'
+    ) in text
+
+
 def test_longer_target_durations_list_more_parts():
     listed = lines_of(playlist_of(*map(segment_of, range(6)), target_duration_s=4), "#EXT-X-PART:")
 

@@ -35,6 +35,32 @@ async def test_the_playlist_has_what_the_window_has():
     ]
 
 
+async def test_a_gap_is_listed_as_the_segment_before_the_first():
+    feed = Feed(gap_ms=2000)
+    view = View(feed.window, EDITION)
+    feed.group(parts=3)
+
+    lines = lines_of(view)
+
+    assert f"#EXT-X-MEDIA-SEQUENCE:{FIRST - 1}" in lines
+    assert f"#EXT-X-DISCONTINUITY-SEQUENCE:{FIRST - 1}" in lines
+    listed = lines.index("#EXT-X-GAP")
+    assert lines[listed + 1 : listed + 5] == [
+        "#EXT-X-PROGRAM-DATE-TIME:1970-01-01T00:16:43.000Z",
+        "#EXTINF:2.000,",
+        f"{EDITION}/{FIRST - 1}.m4s",
+        "#EXT-X-DISCONTINUITY",
+    ]
+    assert feed.window.find_segment(FIRST - 1) is None
+
+
+async def test_there_is_no_gap_in_a_list_of_nothing():
+    view = View(Feed(gap_ms=2000).window, EDITION)
+
+    assert "#EXT-X-GAP" not in lines_of(view)
+    assert f"#EXT-X-MEDIA-SEQUENCE:{FIRST}" in lines_of(view)
+
+
 async def test_after_a_break_nothing_is_hinted_at_and_the_list_stays():
     feed = Feed()
     view = View(feed.window, EDITION)

@@ -45,7 +45,7 @@ async def shelf():
 
 
 async def test_a_first_playlist_is_numbered_by_the_time_of_day(shelf):
-    assert shelf.ends.following(*PATH, 1_800_000_000.9) == (1_800_000_000, 0)
+    assert shelf.ends.following(*PATH, 1_800_000_000.9) == (1_800_000_000, 0, False)
 
 
 async def test_a_playlist_goes_on_behind_what_was_announced_whoever_reads_the_book(tmp_path, shelf):
@@ -55,17 +55,17 @@ async def test_a_playlist_goes_on_behind_what_was_announced_whoever_reads_the_bo
     feed.group(parts=3)
     feed.window.break_off()
     first.note(*PATH, feed.window, NOW)
-    assert first.following(*PATH, NOW) == (FIRST + 1, 1)
+    assert first.following(*PATH, NOW) == (FIRST + 1, 1, False)
     await database.close()
 
     database = await Database.open(tmp_path / "rtmpd.db")
     second = await PlaylistEnds.load(PlaylistBook(database), shelf.ends._log)
-    assert second.following(*PATH, NOW) == (FIRST + 1, 1)
-    assert second.following("live", "other", NOW) == (int(NOW), 0)
+    assert second.following(*PATH, NOW) == (FIRST + 1, 1, True)
+    assert second.following("live", "other", NOW) == (int(NOW), 0, False)
     await database.close()
 
 
-async def test_a_playlist_that_was_cut_off_goes_on_at_a_later_number_and_under_the_same_discontinuity(shelf):
+async def test_a_playlist_that_was_cut_off_goes_on_at_a_later_number_behind_a_gap_in_the_same_discontinuity(shelf):
     feed = Feed(first_discontinuity=0)
     feed.group(parts=3)
     feed.window.break_off()
@@ -74,7 +74,33 @@ async def test_a_playlist_that_was_cut_off_goes_on_at_a_later_number_and_under_t
     feed.part(key=True)
     shelf.note(feed)
 
-    assert Shelf(shelf.rows).ends.following(*PATH, NOW) == (int(NOW), 1)
+    assert Shelf(shelf.rows).ends.following(*PATH, NOW) == (int(NOW) + 1, 2, True)
+
+
+async def test_a_gap_is_told_of_until_something_was_packaged(shelf):
+    feed = Feed(first_discontinuity=0)
+    feed.group(parts=3)
+    feed.window.break_off()
+    shelf.note(feed)
+
+    restarted = Shelf(shelf.rows)
+    number, discontinuity_sequence, is_behind_gap = restarted.ends.following(*PATH, NOW)
+    again = Feed(first_number=number, first_discontinuity=discontinuity_sequence, gap_ms=2000)
+    restarted.note(again)
+    assert is_behind_gap
+    assert restarted.ends.following(*PATH, NOW) == (FIRST + 1, 1, True)
+    again.group(parts=3)
+    restarted.note(again)
+    again.window.break_off()
+    restarted.note(again)
+
+    assert restarted.ends.following(*PATH, NOW) == (FIRST + 2, 2, False)
+
+
+async def test_nothing_is_missing_where_nothing_was_announced(shelf):
+    shelf.note(Feed(first_discontinuity=0, begun=False))
+
+    assert Shelf(shelf.rows).ends.following(*PATH, NOW) == (FIRST, 0, False)
 
 
 async def test_nothing_is_written_of_a_playlist_that_only_grows(shelf):
@@ -92,10 +118,10 @@ async def test_ends_are_forgotten_after_a_day(shelf):
     feed.window.break_off()
     shelf.note(feed)
     shelf.note(feed, NOW + KEPT_S, ("live", "other"))
-    assert shelf.ends.following(*PATH, NOW) == (FIRST + 1, 1)
+    assert shelf.ends.following(*PATH, NOW) == (FIRST + 1, 1, False)
     shelf.note(feed, NOW + KEPT_S + 1, ("live", "third"))
 
-    assert shelf.ends.following(*PATH, NOW) == (int(NOW), 0)
+    assert shelf.ends.following(*PATH, NOW) == (int(NOW), 0, False)
 
 
 async def test_an_end_that_cannot_be_stored_is_told_and_known_until_the_server_ends(shelf):
@@ -108,4 +134,4 @@ async def test_an_end_that_cannot_be_stored_is_told_and_known_until_the_server_e
 
     ((level, line),) = shelf.lines
     assert (level, line["event"], line["stream"]) == ("warning", "playlist's end not stored", "live/cam")
-    assert shelf.ends.following(*PATH, NOW) == (FIRST + 1, 1)
+    assert shelf.ends.following(*PATH, NOW) == (FIRST + 1, 1, False)
