@@ -10,6 +10,15 @@ from tests.helpers.processes import PATIENCE_S, wait_until
 
 _KEYS = {"Tab": 9, "Enter": 13, "Escape": 27, " ": 32}
 _TEXTS = {"Enter": "\r", " ": " "}
+PICTURE = """
+(() => {
+  const canvas = new OffscreenCanvas(64, 36);
+  const context = canvas.getContext("2d");
+  context.drawImage(video, 0, 0, 64, 36);
+  return Array.from(context.getImageData(0, 0, 64, 36).data).join();
+})()
+"""
+"""What is on the page's `video` now, as text that differs between pictures that do."""
 
 
 class ConsolePage(Browser):

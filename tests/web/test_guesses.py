@@ -10,18 +10,6 @@ from rtmpd.web.guesses import WITHIN_S, WRONG_TOKENS, Guesses, too_many
 ONE, OTHER = "192.0.2.1", "192.0.2.2"
 
 
-class Clock:
-    now = 1000.0
-
-    def __call__(self):
-        return self.now
-
-
-@pytest.fixture
-def clock():
-    return Clock()
-
-
 @pytest.fixture
 def guesses(clock):
     return Guesses(clock)

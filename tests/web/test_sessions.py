@@ -7,18 +7,6 @@ import pytest
 from rtmpd.web.sessions import IDLE_S, MOST_SESSIONS, Sessions
 
 
-class Clock:
-    now = 1000.0
-
-    def __call__(self):
-        return self.now
-
-
-@pytest.fixture
-def clock():
-    return Clock()
-
-
 def test_a_session_is_open_until_it_is_closed(clock):
     sessions = Sessions(clock)
     one, other = sessions.open(), sessions.open()

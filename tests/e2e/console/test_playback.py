@@ -15,6 +15,7 @@ from rtmpd.web.problems import Refusal
 from rtmpd.web.recordings import with_query
 from rtmpd.wire.messages import VIDEO
 from tests.helpers.console import FakeSessions
+from tests.helpers.console_page import PICTURE
 from tests.helpers.footage import shifted
 from tests.helpers.processes import wait_until
 from tests.helpers.site import RunningSite
@@ -33,14 +34,6 @@ START = """
   globalThis.faults = [];
   globalThis.playing = playRecorded(video, url, (fault) => faults.push(fault));
 })(%s)
-"""
-PICTURE = """
-(() => {
-  const canvas = new OffscreenCanvas(64, 36);
-  const context = canvas.getContext("2d");
-  context.drawImage(video, 0, 0, 64, 36);
-  return Array.from(context.getImageData(0, 0, 64, 36).data).join();
-})()
 """
 
 

@@ -7,6 +7,7 @@ import json
 import pytest
 
 from tests.helpers.console import FakeMedia, FakeSessions, fragment
+from tests.helpers.console_page import PICTURE
 from tests.helpers.processes import wait_until
 from tests.helpers.site import RunningSite
 
@@ -25,14 +26,6 @@ START = """
   document.body.append(video);
   globalThis.states = [];
   globalThis.playing = play(video, %s, { onState: (state) => states.push(state) });
-})()
-"""
-PICTURE = """
-(() => {
-  const canvas = new OffscreenCanvas(64, 36);
-  const context = canvas.getContext("2d");
-  context.drawImage(video, 0, 0, 64, 36);
-  return Array.from(context.getImageData(0, 0, 64, 36).data).join();
 })()
 """
 
