@@ -10,12 +10,12 @@ import socket
 import ssl
 import subprocess
 
-import aiohttp
 import pytest
 
 from rtmpd.wire.flv import TagReader
 from rtmpd.wire.messages import VIDEO
 from tests.helpers.api import Api, refused
+from tests.helpers.client_session import client_session
 from tests.helpers.clients import ffmpeg_player, pyav_look, pyav_player, pyav_publisher
 from tests.helpers.http_viewer import HttpViewer
 from tests.helpers.media import HEIGHT, WIDTH, frames_of, from_start, is_frame, is_key_frame, packets_of
@@ -215,15 +215,14 @@ def test_a_head_and_a_preflight_play_nothing(server, publisher):
 @pytest.mark.parametrize("secure", [False, True])
 def test_messages_of_a_websocket_joined_are_the_stream(server, publisher, certificate, secure):
     async def watch():
-        async with aiohttp.ClientSession() as session:
-            options = {"ssl": certificate.context()} if secure else {}
-            target = url(server, "live/running.flv", secure=secure)
-            async with session.ws_connect(target, **options) as websocket:
-                data, tags = b"", []
-                while len(tags) < 60:
-                    data += await websocket.receive_bytes(timeout=PATIENCE_S)
-                    tags = TagReader().feed(data)
-                return tags[:60]
+        options = {"ssl": certificate.context()} if secure else {}
+        target = url(server, "live/running.flv", secure=secure)
+        async with client_session(**options) as session, session.ws_connect(target) as websocket:
+            data, tags = b"", []
+            while len(tags) < 60:
+                data += await websocket.receive_bytes(timeout=PATIENCE_S)
+                tags = TagReader().feed(data)
+            return tags[:60]
 
     got = asyncio.run(watch())
 

@@ -6,7 +6,6 @@ import asyncio
 import contextlib
 import ssl
 
-import aiohttp
 import trustme
 
 from rtmpd.net.acceptor import Admission
@@ -17,6 +16,7 @@ from rtmpd.web.live import Live
 from rtmpd.web.media import Media
 from rtmpd.web.session_desk import SessionDesk
 from rtmpd.web.site import Site
+from tests.helpers.client_session import client_session
 from tests.helpers.operations import FakeOperations
 from tests.helpers.rig import Rig
 from tests.helpers.site import config_of
@@ -55,8 +55,7 @@ class LiveSite:
         self._stack.callback(self.tls.close)
         self.trust = ssl.create_default_context()
         AUTHORITY.configure_trust(self.trust)
-        connector = aiohttp.TCPConnector(ssl=self.trust)
-        self.session = await self._stack.enter_async_context(aiohttp.ClientSession(connector=connector))
+        self.session = await self._stack.enter_async_context(client_session(ssl=self.trust))
         return self
 
     async def __aexit__(self, *error):
