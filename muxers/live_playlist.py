@@ -140,10 +140,10 @@ def _head_lines(playlist: LivePlaylist, first_with_parts: int) -> Iterator[str]:
 def _segment_lines(segment: LiveSegment, map_uri: str | None, *, with_parts: bool) -> Iterator[str]:
     if segment.is_discontinuity:
         yield "#EXT-X-DISCONTINUITY"
-    if not segment.gap_ms and (segment.map_uri != map_uri or segment.is_discontinuity):
-        yield f'#EXT-X-MAP:URI="{segment.map_uri}"'
     if segment.gap_ms:
         yield "#EXT-X-GAP"
+    elif segment.map_uri != map_uri or segment.is_discontinuity:
+        yield f'#EXT-X-MAP:URI="{segment.map_uri}"'
     moment = segment.program_date_time.astimezone(UTC).replace(tzinfo=None)
     yield f"#EXT-X-PROGRAM-DATE-TIME:{moment.isoformat(timespec='milliseconds')}Z"
     if with_parts:

@@ -18,6 +18,7 @@ from aiohttp import web
 from aiohttp.http import HttpProcessingError
 from aiohttp.web_protocol import RequestHandler
 
+from rtmpd.net.report import RateReporter
 from rtmpd.web.problems import Refusal
 
 FIRST_REQUEST_S = 10.0
@@ -79,6 +80,7 @@ class Protocol(RequestHandler):
         if self._census is None:
             return
         if self._census.has_too_many:  # thousands may have been in their TLS handshake while there was room
+            self._census.tell_full()
             self.force_close()
         else:
             self._deadline = asyncio.get_running_loop().call_later(FIRST_REQUEST_S, self.force_close)
@@ -193,15 +195,17 @@ class Protocol(RequestHandler):
 class Connections:
     """Makes a protocol for each connection that there is room for."""
 
-    def __init__(self, server: web.Server, most: int) -> None:
+    def __init__(self, server: web.Server, most: int, refusals: RateReporter) -> None:
         """
         Start with no connections.
 
         Args:
             server: aiohttp's, which answers requests.
             most: at once, over TCP, players not counted; more are closed as they come.
+            refusals: is told of those.
         """
         self._server = server
+        self._refusals = refusals
         self.most = most
         self.players = 0
         """How many play live streams."""
@@ -218,7 +222,14 @@ class Connections:
 
     def __call__(self) -> asyncio.Protocol:
         """Make the protocol of a connection; what `loop.create_server` calls."""
-        return _TurnedAway() if self.is_full else Protocol(self._server, self)
+        if not self.is_full:
+            return Protocol(self._server, self)
+        self.tell_full()
+        return _TurnedAway()
+
+    def tell_full(self) -> None:
+        """Write into the log that somebody is turned away, once a second at most."""
+        self._refusals.warn("connections refused: http.connections is reached", limit=self.most)
 
 
 def _cut_loose(error: BaseException | None) -> None:

@@ -15,6 +15,8 @@ from aiohttp.typedefs import Handler
 
 from rtmpd.config import Config
 from rtmpd.logs import Logger
+from rtmpd.net.listener import BACKLOG
+from rtmpd.net.report import RateReporter
 from rtmpd.web.api import Api, json_response
 from rtmpd.web.connections import Connections, Protocol
 from rtmpd.web.console import Console
@@ -28,6 +30,8 @@ from rtmpd.web.operations import Operations
 from rtmpd.web.problems import HEADERS, answering
 from rtmpd.web.routes import OPEN_TO_ALL, Asked, Health
 
+_ACCEPTS_A_TURN = 16
+"""The loop closes a connection that there is no room for some turns later: 100, its default, had 300 descriptors in use."""
 _LAST_ANSWERS_S = 0.4
 """At the end, for operations that are under way to be answered; aiohttp waits twice, before and after it cancels them."""
 
@@ -91,10 +95,12 @@ class Site:
         loop = asyncio.get_running_loop()
         protocol = functools.partial(Protocol, self._runner.server)
         self._servers.append(await loop.create_server(protocol, sock=self._control.socket))
-        self.connections = Connections(self._runner.server, self._config.http.connections)
+        refusals = RateReporter(self._log, loop.time)
+        self.connections = Connections(self._runner.server, self._config.http.connections, refusals)
         """Makes the protocol of each connection over TCP."""
         for each in self._listening:
-            self._servers.append(await loop.create_server(self.connections, sock=each))
+            self._servers.append(await loop.create_server(self.connections, sock=each, backlog=_ACCEPTS_A_TURN))
+            each.listen(BACKLOG)  # to the loop, as many may wait in the kernel as it accepts in a turn
 
     @property
     def control(self) -> Path:

@@ -82,7 +82,7 @@ class PlaylistEnds:
         row = self._rows.get((app, name))
         if row is None:
             return Beginning(int(now), 0, is_behind_gap=False)
-        is_inherited = (row.app, row.stream) in self._inherited
+        is_inherited = (app, name) in self._inherited
         if row.next_number is None:
             return Beginning(int(now) + 1, row.discontinuities + 1, is_behind_gap=is_inherited)
         return Beginning(row.next_number, row.discontinuities, is_behind_gap=is_inherited and row.discontinuities > 0)

@@ -32,8 +32,11 @@ GROWN_BYTES = 96 << 20
 CONNECTIONS = 1024
 """That the server may have."""
 SILENT = 2000
+OWN_FILES = 200
+"""Of the tests themselves."""
 LOOK_EVERY = 50
-SPARE_FILES = 200
+SPARE_FILES = 100
+"""Of those that are being turned away, some turns of the loop: 64; and of anything else."""
 FOLLOWERS = 64
 EVENTS = 400
 """More than a follower's queue and its socket's buffers hold."""
@@ -101,7 +104,7 @@ def test_a_flood_leaves_nothing_behind(arena, sort):
 @pytest.fixture
 def many_files():
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
-    needed = SILENT + SPARE_FILES
+    needed = SILENT + OWN_FILES
     if hard != resource.RLIM_INFINITY and hard < needed:
         pytest.skip(f"a process may have {hard} files here, and {needed} are needed")
     resource.setrlimit(resource.RLIMIT_NOFILE, (max(soft, needed), hard))

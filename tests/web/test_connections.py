@@ -5,13 +5,18 @@ import gc
 import http.client
 import json
 import socket
+import threading
 
 import pytest
+import structlog.testing
 from aiohttp import web
 
 from rtmpd.web import connections
-from tests.helpers.processes import wait_until
+from tests.helpers.processes import PATIENCE_S, wait_until
 from tests.helpers.site import RunningSite
+
+CROWD = 400
+"""More than the loop would let wait in the kernel by itself, and than it would accept at a time."""
 
 
 @pytest.fixture
@@ -35,6 +40,38 @@ def test_more_than_the_limit_are_closed_and_the_control_socket_is_not_touched(si
         held[0].close()
         wait_until(lambda: len(site.site._runner.server.connections) == 1, "one to go")
         assert site.ask("GET", "/healthz").status == 200
+
+
+def test_a_crowd_waits_in_the_kernel_and_is_turned_away_a_few_at_a_time(tmp_path, monkeypatch):
+    there, most_there = set(), 0
+
+    class Watched(connections._TurnedAway):
+        def __init__(self):
+            nonlocal most_there
+            there.add(self)
+            most_there = max(most_there, len(there))
+
+        def connection_lost(self, _error):
+            there.remove(self)
+
+    monkeypatch.setattr(connections, "_TurnedAway", Watched)
+    busy = threading.Event()
+    with structlog.testing.capture_logs() as lines, RunningSite(tmp_path) as site, contextlib.ExitStack() as stack:
+        site.site.connections.most = 0
+        site.loop.call_soon_threadsafe(busy.wait, PATIENCE_S)
+        stack.callback(busy.set)
+        crowd = [stack.enter_context(connect(site)) for _ in range(CROWD)]
+        busy.set()
+        assert {each.recv(1) for each in crowd} == {b""}
+
+    assert 0 < most_there <= CROWD // 4
+    assert lines[0] == {
+        "event": "connections refused: http.connections is reached",
+        "limit": 0,
+        "log_level": "warning",
+        "times": 1,
+    }
+    assert len(lines) < CROWD // 4
 
 
 def test_those_that_were_let_in_together_are_counted_when_they_have_come(site, monkeypatch):
