@@ -134,7 +134,7 @@ async def dial(
     except (OSError, ValueError) as error:
         raise Unreachable(f"{shown}: {_reason(error)}") from error
     except _AllFailed as failed:
-        raise Unreachable(f"{shown}: {failed}") from failed
+        raise Unreachable(f"{shown}: {str(failed).removeprefix(f'{host}: ')}") from failed  # an address is said once
     return Dialled(transport, str(place))
 
 

@@ -95,6 +95,11 @@ async def test_where_nobody_answers_each_address_says_why():
     assert "\n" not in str(caught.value)
 
 
+async def test_an_address_that_refuses_is_named_once():
+    with pytest.raises(Unreachable, match=r"^127\.0\.0\.3:1: Connection refused$"):
+        await reach(REFUSING, host="127.0.0.3")
+
+
 async def test_a_name_without_an_address_is_unreachable():
     with pytest.raises(Unreachable, match="name:1: the name has no address"):
         await reach()
