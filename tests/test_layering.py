@@ -58,6 +58,7 @@ MAY_IMPORT = {
         "net.fanout",
         "net.http_player",
         "net.policy",
+        "net.report",
         "net.services",
         "net.sink",
         "session.events",

@@ -15,7 +15,6 @@ from aiohttp.typedefs import Handler
 
 from rtmpd.config import Config
 from rtmpd.logs import Logger
-from rtmpd.net.listener import BACKLOG
 from rtmpd.net.report import RateReporter
 from rtmpd.web.api import Api, json_response
 from rtmpd.web.connections import Connections, Protocol
@@ -32,6 +31,8 @@ from rtmpd.web.routes import OPEN_TO_ALL, Asked, Health
 
 _ACCEPTS_A_TURN = 16
 """The loop closes a connection that there is no room for some turns later: 100, its default, had 300 descriptors in use."""
+_BACKLOG = 4096
+"""Connections that wait for their turn, as those of RTMP do; to the loop these are as many as it accepts in one."""
 _LAST_ANSWERS_S = 0.4
 """At the end, for operations that are under way to be answered; aiohttp waits twice, before and after it cancels them."""
 
@@ -100,7 +101,7 @@ class Site:
         """Makes the protocol of each connection over TCP."""
         for each in self._listening:
             self._servers.append(await loop.create_server(self.connections, sock=each, backlog=_ACCEPTS_A_TURN))
-            each.listen(BACKLOG)  # to the loop, as many may wait in the kernel as it accepts in a turn
+            each.listen(_BACKLOG)
 
     @property
     def control(self) -> Path:
