@@ -11,6 +11,7 @@ from typing import Any
 from aiohttp import web
 
 from tests.helpers.processes import PATIENCE_S, wait_until
+from tests.helpers.transports import close_transports
 
 Behaviour = Callable[[web.Request], Awaitable[web.StreamResponse]]
 
@@ -83,6 +84,7 @@ class Hook:
         self._started.set()
         await self._stop.wait()
         await runner.cleanup()
+        await close_transports()
 
     async def _answer(self, request: web.Request) -> web.StreamResponse:
         question = await request.json()

@@ -19,6 +19,7 @@ from rtmpd.errors import StartError
 from rtmpd.web.site import Site
 from tests.helpers.operations import FakeOperations
 from tests.helpers.processes import PATIENCE_S
+from tests.helpers.transports import close_transports
 
 TOKEN = "a-token"
 
@@ -106,10 +107,7 @@ class RunningSite:
             self._ready.set()
         await self._end.wait()
         await self.site.close()
-        for _ in range(3):
-            await asyncio.sleep(
-                0
-            )  # a transport that was closed is gone some turns of the loop later, which has to last so long
+        await close_transports()
 
     @property
     def url(self):
