@@ -232,6 +232,26 @@ class Connections:
         self._refusals.warn("connections refused: http.connections is reached", limit=self.most)
 
 
+async def close_servers(*servers: asyncio.Server) -> None:
+    """
+    Accept no more, and let go of the listening sockets.
+
+    A connection that was accepted in this turn of the loop becomes a transport in the next one. asyncio makes half of one for
+    a server that has been closed in between: its client waits until the collector finds it.
+
+    Args:
+        servers: of this loop.
+    """
+    loop = asyncio.get_running_loop()
+    for listening in (each for server in servers for each in server.sockets):
+        loop.remove_reader(listening.fileno())
+    try:
+        await asyncio.sleep(0)
+    finally:
+        for server in servers:
+            server.close()
+
+
 def _cut_loose(error: BaseException | None) -> None:
     """
     Let an error go of its frames, which hold the error as well, and with it all that was received.

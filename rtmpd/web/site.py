@@ -17,7 +17,7 @@ from rtmpd.config import Config
 from rtmpd.logs import Logger
 from rtmpd.net.report import RateReporter
 from rtmpd.web.api import Api, json_response
-from rtmpd.web.connections import Connections, Protocol
+from rtmpd.web.connections import Connections, Protocol, close_servers
 from rtmpd.web.console import Console
 from rtmpd.web.control_socket import ControlSocket, path_of
 from rtmpd.web.events import Events
@@ -122,8 +122,7 @@ class Site:
 
     async def close(self) -> None:
         """End within a second: event streams at once, operations that are under way after a moment."""
-        for server in self._servers:
-            server.close()
+        await close_servers(*self._servers)
         if self._runner is not None:
             self._events.close()
             await self._runner.cleanup()

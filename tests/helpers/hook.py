@@ -10,6 +10,7 @@ from typing import Any
 
 from aiohttp import web
 
+from rtmpd.web.connections import close_servers
 from tests.helpers.processes import PATIENCE_S, wait_until
 from tests.helpers.transports import close_transports
 
@@ -78,11 +79,12 @@ class Hook:
         app.router.add_post("/{path:.*}", self._answer)
         runner = web.AppRunner(app, handler_cancellation=True, shutdown_timeout=0.1)
         await runner.setup()
-        await web.TCPSite(runner, "127.0.0.1", 0, ssl_context=self._tls).start()
-        self._port = runner.addresses[0][1]
         self._loop, self._stop = asyncio.get_running_loop(), asyncio.Event()
+        server = await self._loop.create_server(runner.server, "127.0.0.1", 0, ssl=self._tls)
+        self._port = server.sockets[0].getsockname()[1]
         self._started.set()
         await self._stop.wait()
+        await close_servers(server)
         await runner.cleanup()
         await close_transports()
 

@@ -12,6 +12,7 @@ from rtmpd.session import requests
 from rtmpd.session.limits import ClientLimits
 from rtmpd.session.replies import on_status, result
 from rtmpd.session.urls import RtmpUrl
+from rtmpd.web.connections import close_servers
 from rtmpd.wire.flv import encode_file_header, encode_tag
 from rtmpd.wire.messages import DATA_AMF0
 from tests.helpers.client_transcript import CONNECT_RESULT
@@ -119,7 +120,7 @@ class FlvServer:
         return self
 
     async def __aexit__(self, *_):
-        self._server.close()
+        await close_servers(self._server)
         await self._server.wait_closed()
 
     async def _serve(self, reader, writer):

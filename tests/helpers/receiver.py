@@ -8,6 +8,8 @@ from typing import Any, NamedTuple
 
 from aiohttp import web
 
+from rtmpd.web.connections import close_servers
+
 LARGE_BYTES = 10 * 1024 * 1024
 
 
@@ -93,6 +95,7 @@ class Receiver:
         """Those that were answered 200 or are being so."""
         self.port = 0
         self._runner = None
+        self._server = None
 
     async def __aenter__(self):
         await self.start()
@@ -111,12 +114,14 @@ class Receiver:
         application.router.add_route("*", "/{path:.*}", self._take)
         self._runner = web.AppRunner(application, access_log=None, shutdown_timeout=0.01)
         await self._runner.setup()
-        await web.TCPSite(self._runner, "127.0.0.1", self.port).start()
-        self.port = self._runner.addresses[0][1]
+        loop = asyncio.get_running_loop()
+        self._server = await loop.create_server(self._runner.server, "127.0.0.1", self.port)
+        self.port = self._server.sockets[0].getsockname()[1]
 
     async def stop(self):
         """Be down: connections are closed, and new ones refused."""
         if self._runner is not None:
+            await close_servers(self._server)
             await self._runner.cleanup()
             self._runner = None
 

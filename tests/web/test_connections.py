@@ -1,11 +1,13 @@
 from __future__ import annotations
 
+import asyncio
 import contextlib
 import gc
 import http.client
 import json
 import socket
 import threading
+import warnings
 
 import pytest
 import structlog.testing
@@ -14,6 +16,7 @@ from aiohttp import web
 from rtmpd.web import connections
 from tests.helpers.processes import PATIENCE_S, wait_until
 from tests.helpers.site import RunningSite
+from tests.helpers.transports import close_transports
 
 CROWD = 400
 """More than the loop would let wait in the kernel by itself, and than it would accept at a time."""
@@ -213,3 +216,22 @@ async def test_a_connection_that_is_lost_cannot_be_watched_or_handed_over():
         await protocol.hand_over()
     protocol.unwatch()
     protocol.abort()
+
+
+@pytest.mark.parametrize("turns", range(5))
+async def test_who_comes_while_servers_are_closed_is_not_left_waiting(turns):
+    server = await asyncio.get_running_loop().create_server(asyncio.Protocol, "127.0.0.1", 0)
+    with (
+        warnings.catch_warnings(record=True, action="always") as warned,
+        socket.create_connection(server.sockets[0].getsockname(), timeout=PATIENCE_S) as client,
+    ):
+        for _ in range(turns):  # it is in the kernel, accepted, half made, made
+            await asyncio.sleep(0)
+
+        await connections.close_servers(server)
+        await close_transports()
+        gc.collect()
+
+        with contextlib.suppress(ConnectionResetError):
+            assert client.recv(1) == b""
+    assert warned == []
