@@ -3,7 +3,7 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 
-.PHONY: help run test lint bench prove clean
+.PHONY: help run test lint bench prove stall clean
 
 help: ## this list
 	@grep -E '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*## /\t/'
@@ -24,6 +24,9 @@ bench: $(VENV)/.ready ## whole-server figures against peers (bench/README.md)
 
 prove: $(VENV)/.ready ## the long proofs at full count: kill tests, stalls, soaks, a search by the properties
 	RTMPD_PROVE=1 $(BIN)/pytest --timeout=1800 tests/e2e tests/properties
+
+stall: $(VENV)/.ready ## the tests on a machine that stalls: their processes stop and go on at random (about an hour)
+	$(BIN)/python -m tests.helpers.stalls -- $(BIN)/pytest --timeout=600
 
 clean: ## remove what the other commands made
 	rm -rf $(VENV) build *.egg-info .mypy_cache .ruff_cache .pytest_cache .hypothesis
