@@ -6,12 +6,14 @@ import os
 import shutil
 
 import pytest
-from hypothesis import settings
+from hypothesis import HealthCheck, settings
 
-# No deadline: the machine's other load is not the example's fault. RTMPD_PROVE=1 is what `make prove` sets: it searches,
-# with new examples each time. A test run has the same ones each time, so that it fails for whoever broke something.
-settings.register_profile("test", deadline=None, max_examples=100, derandomize=True)
-settings.register_profile("prove", deadline=None, max_examples=2000)
+# No limit of time, neither for an example nor for making it: the machine's other load is not the example's fault.
+# RTMPD_PROVE=1 is what `make prove` sets: it searches, with new examples each time. A test run has the same ones each time,
+# so that it fails for whoever broke something.
+_UNTIMED = settings(deadline=None, suppress_health_check=[HealthCheck.too_slow])
+settings.register_profile("test", _UNTIMED, max_examples=100, derandomize=True)
+settings.register_profile("prove", _UNTIMED, max_examples=2000)
 settings.load_profile("prove" if os.environ.get("RTMPD_PROVE") == "1" else "test")
 
 

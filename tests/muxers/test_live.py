@@ -6,7 +6,7 @@ import io
 
 import av
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from muxers.conformance_feed import Feed, number_of
@@ -408,7 +408,6 @@ def odd_tags(draw):
     return FlvTag(tag.type_id, draw(st.integers(0, 4_000) | st.integers(0, 2**32 - 1)), bytes(body))
 
 
-@settings(deadline=None)
 @given(st.lists(odd_tags(), max_size=60), st.sampled_from([0.0, 0.1, 2.0]))
 def test_whatever_a_publisher_sends_records_are_in_order(tags, step_s):
     runs_of(package(tags, step_s=step_s))
