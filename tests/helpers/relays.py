@@ -59,8 +59,7 @@ class Hand:
     async def open(self):
         """Shake hands."""
         while not self._handshake.done:
-            answer = self._handshake.feed(await self._loop.sock_recv(self.socket, 65536))
-            await self._loop.sock_sendall(self.socket, answer)
+            await self._loop.sock_sendall(self.socket, self._handshake.feed(await self._receive()))
         self._reader.feed(self._handshake.remainder, self.messages)
 
     async def grant(self, message_stream_id=1):
@@ -86,7 +85,7 @@ class Hand:
     async def message(self):
         async with asyncio.timeout(PATIENCE_S):
             while not self.messages:
-                self._reader.feed(await self._loop.sock_recv(self.socket, 1 << 20), self.messages)
+                self._reader.feed(await self._receive(), self.messages)
         return self.messages.pop(0)
 
     async def media(self, count):
@@ -103,6 +102,12 @@ class Hand:
         async with asyncio.timeout(PATIENCE_S):
             while data := await self._loop.sock_recv(self.socket, 1 << 20):
                 self._reader.feed(data, self.messages)
+
+    async def _receive(self):
+        data = await self._loop.sock_recv(self.socket, 1 << 20)
+        if not data:  # which comes at once each time: who went on waiting would keep the loop from everything else
+            raise ConnectionResetError("the relay has left")
+        return data
 
 
 class HandServer:
