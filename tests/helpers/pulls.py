@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from dataclasses import replace
 
 from rtmpd.net.client_connection import Parting
 from rtmpd.net.pull_relay import PullRelay
@@ -53,11 +54,12 @@ class PlayedSource:
 
 
 class Pulling:
-    """A relay into a rig's stream live/s."""
+    """A relay into a rig's stream live/s; `clock`, if there is one, is its time and that of nothing else."""
 
-    def __init__(self, rig, *sources, silence_s=20.0, goes_on=lambda: True, target=TARGET) -> None:
+    def __init__(self, rig, *sources, silence_s=20.0, goes_on=lambda: True, target=TARGET, clock=None) -> None:
         self.rig = rig
-        self.relay = PullRelay(rig.services, target, sources, silence_s, goes_on)
+        services = rig.services if clock is None else replace(rig.services, loop=clock)
+        self.relay = PullRelay(services, target, sources, silence_s, goes_on)
 
     async def __aenter__(self):
         return self

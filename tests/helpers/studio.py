@@ -58,6 +58,12 @@ class Clock:
     def time(self):
         return self._now
 
+    def create_future(self):
+        return asyncio.get_running_loop().create_future()
+
+    def call_soon(self, callback, *arguments):
+        return self.call_later(0.0, callback, *arguments)
+
     def call_later(self, delay_s, callback, *arguments):
         timer = Timer(callback, arguments)
         heapq.heappush(self._timers, (self._now + delay_s, next(self._count), timer))
@@ -76,6 +82,9 @@ class Clock:
 
     def go_on_to(self, time_s):
         self._now = time_s
+
+    def go_on(self, seconds):
+        self._now += seconds
 
 
 class Timer:

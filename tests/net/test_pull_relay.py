@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import contextlib
 
 import pytest
 
@@ -11,10 +10,11 @@ from rtmpd.live.stream import StreamState
 from rtmpd.net import backoff, pull_relay
 from rtmpd.net.pull_relay import PullState
 from rtmpd.net.pull_target import PullTarget
-from rtmpd.wire.messages import PING_REQUEST, encode_user_control
+from rtmpd.wire.messages import PING_REQUEST, PING_RESPONSE, encode_user_control
 from tests.helpers.live import audio_header, inter_frame, key_frame, video_header
 from tests.helpers.pulls import Hands, PlayedSource, Pulling
 from tests.helpers.rig import Rig
+from tests.helpers.studio import Clock
 
 FIRST = [video_header(), key_frame(0), inter_frame(40)]
 
@@ -31,6 +31,18 @@ def endless(monkeypatch):
     """Pauses that never end."""
     monkeypatch.setattr(backoff, "FIRST_PAUSE_S", 3600.0)
     monkeypatch.setattr(backoff, "LONGEST_PAUSE_S", 3600.0)
+
+
+class WatchedClock(Clock):
+    """Knows how often the time was asked for: a relay asks each time that it wakes up."""
+
+    def __init__(self):
+        super().__init__()
+        self.asked = 0
+
+    def time(self):
+        self.asked += 1
+        return super().time()
 
 
 class Journal:
@@ -146,11 +158,12 @@ async def test_a_source_that_sends_us_elsewhere_is_tried_again_at_once_if_it_las
 
 
 async def test_a_source_that_falls_silent_is_left_for_the_next(rig):
-    first, second = PlayedSource("a"), PlayedSource("b")
-    async with Pulling(rig, first, second, silence_s=0.05) as pulling:
+    first, second, clock = PlayedSource("a"), PlayedSource("b"), Clock()
+    async with Pulling(rig, first, second, silence_s=0.05, clock=clock) as pulling:
         await first.feed(0, *FIRST)
+        clock.go_on(0.06)
         await second.feed(0, video_header())
-        await pulling.until(PullState.LIVE)
+        assert pulling.relay.status.state is PullState.LIVE
         lost = pulling.lines("pull lost")
         _, receiving = await first.tried(0)
         assert receiving.cancelled()
@@ -159,26 +172,30 @@ async def test_a_source_that_falls_silent_is_left_for_the_next(rig):
 
 
 async def test_bytes_that_are_no_media_do_not_keep_a_source(rig):
-    hands = Hands()
-    second = PlayedSource("b")
-    async with Pulling(rig, hands.source(rig), second, silence_s=0.2) as pulling:
+    hands, second, clock = Hands(), PlayedSource("b"), Clock()
+    pong = encode_user_control(PING_RESPONSE, 1).body
+    async with Pulling(rig, hands.source(rig), second, silence_s=0.05, clock=clock) as pulling:
         hand = await hands.hand(0)
         await hand.grant_play()
-        with contextlib.suppress(ConnectionError):
-            while not second.tries:
-                await hand.say(encode_user_control(PING_REQUEST, 1))
-                await asyncio.sleep(0.05)
+        for _ in range(2):
+            await hand.say(encode_user_control(PING_REQUEST, 1))
+            while (await hand.message()).body != pong:
+                pass
+            clock.go_on(0.03)
+        await second.tried(0)
         hands.close()
 
-    assert pulling.lines("pull lost")[0]["reason"] == "no media for 0.2 s"
+    assert pulling.lines("pull lost")[0]["reason"] == "no media for 0.05 s"
 
 
 async def test_media_keep_a_source_alive(rig):
-    source = PlayedSource()
-    async with Pulling(rig, source, silence_s=0.2) as pulling:
-        for number in range(40):
+    source, clock = PlayedSource(), WatchedClock()
+    async with Pulling(rig, source, silence_s=0.05, clock=clock) as pulling:
+        for number in range(4):
             await source.feed(0, audio_header() if number else video_header())
-            await asyncio.sleep(0.01)
+            clock.go_on(0.03)
+            asked = clock.asked
+            await rig.until(lambda asked=asked: clock.asked > asked)
         assert pulling.relay.status.attempts == 1
 
 
