@@ -49,13 +49,15 @@ class Receiving:
 
 async def test_what_is_played_is_fed_and_counted(rig, hands):
     source = hands.source(rig)
-    async with Receiving(rig, source):
+    async with Receiving(rig, source) as receiving:
         hand = await hands.hand(0)
         await hand.grant_play()
         media = [video_header(), key_frame(0, size=50_000)]
         await hand.say(*(message._replace(chunk_stream_id=6) for message in media))
-        await rig.until(lambda: source.bytes_in > 50_000)
-        log = in_log(rig.services.registry.find("live", "s"))
+        await receiving.feed.taken
+        stream = rig.services.registry.find("live", "s")
+        await rig.until(lambda: stream.has_frames)
+        log = in_log(stream)
 
     assert log == told(*media)
     assert source.bytes_in > 50_000
