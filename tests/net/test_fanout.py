@@ -13,6 +13,7 @@ from rtmpd.net.fanout import FanOut, Pace
 from rtmpd.net.poller import Poller
 from rtmpd.net.sink import Sink
 from tests.helpers.live import inter_frame, key_frame, new_stream, publish, video_header
+from tests.helpers.studio import Clock
 
 
 class Owner:
@@ -38,12 +39,12 @@ class Owner:
 
 
 class Hall:
-    """A published stream, a fan-out and an audience on socketpairs."""
+    """A published stream, a fan-out and an audience on socketpairs; with a clock, passes begin when it is told so."""
 
-    def __init__(self, pace=None, **retention):
+    def __init__(self, pace=None, clock=None, **retention):
         loop = asyncio.get_running_loop()
         self.poller = Poller(loop, 0.005)
-        self.fanout = FanOut(loop, self.poller, pace or Pace())
+        self.fanout = FanOut(clock or loop, self.poller, pace or Pace())
         self.stream = new_stream(**retention)
         self.publication = publish(self.stream)
         self.sockets = []
@@ -159,10 +160,10 @@ async def test_socket_that_takes_nothing_is_given_up_after_its_patience_and_one_
         for number in range(1, 30):
             hall.publish(inter_frame(40 * number, size=100_000))
         await until(lambda: stalled.sink.blocked and patient.sink.blocked)
-        now = asyncio.get_running_loop().time()
-        hall.fanout.cut_off_stalled(now + 4)
+        since_s = stalled.sink.progressed_s
+        hall.fanout.cut_off_stalled(since_s + 4)
         assert stalled.lost == []
-        hall.fanout.cut_off_stalled(now + 6)
+        hall.fanout.cut_off_stalled(since_s + 6)
 
     assert stalled.lost == ["too slow: nothing taken for 5 s"]
     assert patient.lost == []
@@ -239,7 +240,7 @@ async def test_transport_that_holds_bytes_back_is_not_done_before_they_are_out()
 
 
 async def test_passes_of_many_players_leave_room_for_other_work():
-    async with Hall(pace=Pace(share=0.01, max_delay_s=0.05, slice_s=0.0001)) as hall:
+    async with Hall(pace=Pace(share=0.01, max_delay_s=0.05, slice_s=0.0)) as hall:
         owners = [hall.seat() for _ in range(300)]
         turns = 0
         hall.publish(inter_frame(40, size=1000))
@@ -251,32 +252,50 @@ async def test_passes_of_many_players_leave_room_for_other_work():
     assert turns > 3, "one slice would have served them all in a turn or two"
 
 
+def taking_time(clock):
+    """Sending that takes a millisecond of a clock."""
+
+    def to(ours):
+        def send(data):
+            clock.go_on(0.001)
+            return ours.send(data)
+
+        return send
+
+    return to
+
+
 async def test_messages_that_come_during_the_pause_are_sent_by_the_next_pass():
-    async with Hall(pace=Pace(share=0.0001, max_delay_s=0.02)) as hall:
-        owner = hall.seat()
+    clock = Clock()
+    async with Hall(Pace(share=0.1, max_delay_s=0.05), clock) as hall:
+        owner = hall.seat(send=taking_time(clock))
         hall.publish(inter_frame(40))
-        await until(lambda: owner.sink.position == hall.stream.log.end)
+        clock.run_next()
+        assert owner.sink.position == hall.stream.log.end
         hall.publish(inter_frame(80))
-        await asyncio.sleep(0)
+        assert clock.next_s == pytest.approx(clock.time() + 0.01)
         assert owner.sink.position != hall.stream.log.end
-        await until(lambda: owner.sink.position == hall.stream.log.end)
+        clock.run_next()
+        assert owner.sink.position == hall.stream.log.end
 
 
 async def test_each_pass_is_measured_once_with_how_long_its_oldest_message_waited():
-    async with Hall(Pace(share=1e-9, max_delay_s=0.05)) as hall:
-        owners = [hall.seat() for _ in range(3)]
-        fanout, clock = hall.fanout, asyncio.get_running_loop().time
+    clock = Clock()
+    async with Hall(Pace(share=1e-9, max_delay_s=0.05), clock) as hall:
+        owners = [hall.seat(send=taking_time(clock)) for _ in range(3)]
+        fanout = hall.fanout
         hall.publish(inter_frame(40))
-        await until(lambda: fanout.passes.count == 1)
-        first_s, began = fanout.delays.sum_s, clock()
+        clock.run_next()
+        assert (fanout.passes.count, fanout.delays.count) == (1, 1)
+        assert fanout.delays.sum_s == pytest.approx(0.003)
         hall.publish(inter_frame(80))  # has to wait for the pause after the first pass
-        await asyncio.sleep(0.01)
+        clock.go_on(0.01)
         hall.publish(inter_frame(120))
-        await until(lambda: fanout.passes.count == 2)
+        clock.run_next()
 
-        assert fanout.delays.count == 2
-        assert fanout.passes.sum_s <= fanout.delays.sum_s
-        assert 0.01 <= fanout.delays.sum_s - first_s <= clock() - began
+        assert (fanout.passes.count, fanout.delays.count) == (2, 2)
+        assert fanout.passes.sum_s == pytest.approx(0.006)
+        assert fanout.delays.sum_s == pytest.approx(0.003 + 0.05 + 0.003)
         assert all(owner.sink.position == hall.stream.log.end for owner in owners)
 
 

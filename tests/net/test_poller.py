@@ -3,7 +3,10 @@ from __future__ import annotations
 import asyncio
 import socket
 
+import pytest
+
 from rtmpd.net.poller import Poller
+from tests.helpers.studio import Clock
 
 
 class Owner:
@@ -25,9 +28,19 @@ async def until(condition):
             await asyncio.sleep(0.001)
 
 
+class PacedLoop(Clock):
+    """Descriptors of the running loop, and time that goes on when it is told to."""
+
+    def add_reader(self, descriptor, callback):
+        asyncio.get_running_loop().add_reader(descriptor, callback)
+
+    def remove_reader(self, descriptor):
+        asyncio.get_running_loop().remove_reader(descriptor)
+
+
 class Sockets:
-    def __init__(self, slice_s=1.0, **pace):
-        self.poller = Poller(asyncio.get_running_loop(), slice_s, **pace)
+    def __init__(self, slice_s=1.0, loop=None, **pace):
+        self.poller = Poller(loop or asyncio.get_running_loop(), slice_s, **pace)
         self.sockets = []
 
     def pair(self):
@@ -44,6 +57,16 @@ class Sockets:
         self.poller.close()
         for each in self.sockets:
             each.close()
+
+
+def taking_time(clock, read):
+    """A read that takes 2 ms of a clock."""
+
+    def take():
+        clock.go_on(0.002)
+        read()
+
+    return take
 
 
 async def test_every_readable_socket_is_reported_and_again_while_there_is_more():
@@ -82,23 +105,29 @@ async def test_loop_gets_a_turn_when_the_slice_is_used_up():
 
 
 async def test_turns_are_made_rarer_when_reading_costs_more_than_its_share():
-    with Sockets(share=1e-9, max_delay_s=0.02) as sockets:
+    loop = PacedLoop()
+    with Sockets(loop=loop, share=0.1, max_delay_s=5.0) as sockets:
         owner, theirs = sockets.pair()
+        owner.on_readable = taking_time(loop, owner.on_readable)
         theirs.send(b"a")
         await until(lambda: len(owner.heard) == 1)
         theirs.send(b"b")
         await asyncio.sleep(0)
         await asyncio.sleep(0)
         assert len(owner.heard) == 1
+        assert loop.next_s == pytest.approx(loop.time() + 0.02)
+        loop.run_next()
         await until(lambda: len(owner.heard) == 2)
 
 
 async def test_poller_can_be_closed_in_a_pause():
-    with Sockets(share=1e-9, max_delay_s=0.01) as sockets:
+    loop = PacedLoop()
+    with Sockets(loop=loop, share=0.1) as sockets:
         owner, theirs = sockets.pair()
+        owner.on_readable = taking_time(loop, owner.on_readable)
         theirs.send(b"a")
         await until(lambda: owner.heard)
-    await asyncio.sleep(0.02)
+    loop.run_next()
     assert len(owner.heard) == 1
 
 
