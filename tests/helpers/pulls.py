@@ -19,6 +19,7 @@ from rtmpd.wire.messages import DATA_AMF0
 from tests.helpers.client_transcript import CONNECT_RESULT
 from tests.helpers.relays import ADDRESS, Hand, HandServer
 from tests.helpers.rig import PATIENCE_S
+from tests.helpers.transports import close_transports
 
 TARGET = PullTarget("live", "s", grace_s=10.0, is_public=True)
 
@@ -124,6 +125,7 @@ class FlvServer:
     async def __aexit__(self, *_):
         await close_servers(self._server)
         await self._server.wait_closed()
+        await close_transports()
 
     async def _serve(self, reader, writer):
         try:

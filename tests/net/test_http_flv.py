@@ -14,10 +14,12 @@ from rtmpd.net.http_flv import HttpFlvSource
 from rtmpd.net.pull_feed import PullFeed
 from rtmpd.net.pull_urls import HttpFlvUrl
 from rtmpd.session.limits import Limits
+from rtmpd.web.connections import close_servers
 from rtmpd.wire.messages import DATA_AMF0, DATA_AMF3, Message
 from tests.helpers.live import audio_frame, inter_frame, key_frame, metadata, video_header
 from tests.helpers.pulls import TARGET, FlvServer, chunk, flv, head, in_log, tags, told
 from tests.helpers.rig import Rig
+from tests.helpers.transports import close_transports
 
 MEDIA = [metadata(width=2), video_header(), key_frame(0, size=300_000), audio_frame(20), inter_frame(40)]
 
@@ -160,7 +162,8 @@ async def test_a_certificate_that_is_not_trusted_is_the_reason(rig, certificate_
     server = await asyncio.start_server(answer, "127.0.0.1", 0, ssl=certificate_of_nobody)
     port = server.sockets[0].getsockname()[1]
     parting = await source_of(f"https://127.0.0.1:{port}/s").receive(None)
-    server.close()
+    await close_servers(server)
+    await close_transports()
 
     assert parting == Parting("its certificate is not trusted")
 

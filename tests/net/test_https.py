@@ -13,6 +13,7 @@ from rtmpd.errors import StartError
 from rtmpd.net.acceptor import Admission
 from rtmpd.net.https import Https
 from tests.helpers.rig import Rig
+from tests.helpers.transports import close_transports
 
 AUTHORITY = trustme.CA()
 LIMITS = Admission(0, 10, 10)
@@ -32,6 +33,7 @@ async def shown(https):
         _, writer = await asyncio.open_connection(host, int(port), ssl=context)
     number = writer.get_extra_info("peercert")["serialNumber"]
     writer.close()
+    await close_transports()
     return number
 
 

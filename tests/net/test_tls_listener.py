@@ -15,6 +15,7 @@ from rtmpd.net import tls_listener
 from rtmpd.net.tls_listener import TlsListener
 from tests.helpers.listening import Listening, refused
 from tests.helpers.rig import Rig
+from tests.helpers.transports import close_transports
 
 AUTHORITY = trustme.CA()
 
@@ -49,6 +50,7 @@ class Door(Listening):
         writer.close()
         with contextlib.suppress(OSError):
             await writer.wait_closed()
+        await close_transports()
         return said
 
     def __exit__(self, *error):
@@ -129,6 +131,7 @@ async def test_nothing_is_kept_of_handshakes_that_failed(said, monkeypatch):
                     client = door.knock()
                     client.send(said)
                     await rig.until(lambda client=client: ended(client))
+                monkeypatch.undo()  # this one is not to be let go before it goes by itself
                 client = door.knock()
                 await rig.until(lambda: door.listener._handshaking)
                 client.close()
