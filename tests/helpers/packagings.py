@@ -115,13 +115,12 @@ class Rig:
         self.faults = []
         loop.set_exception_handler(lambda _loop, context: self.faults.append(context))
         self.clock = Clock()
-        self.clock.go_on_to(loop.time())  # by which the fan-out trims logs
         self.poller = Poller(loop, 0.005, share=1.0, max_delay_s=0.0)
         self.registry = Registry(Retention(**retention or {"seconds": 3600.0}))
         self.services = Services(
             loop=self.clock,
             poller=self.poller,
-            fanout=FanOut(loop, self.poller, Pace(max_delay_s=0.0)),
+            fanout=FanOut(self.clock, self.poller, Pace(max_delay_s=0.0)),
             registry=self.registry,
             policy=OpenPolicy(),
             limits=Limits(),

@@ -62,7 +62,7 @@ class Clock:
         return asyncio.get_running_loop().create_future()
 
     def call_soon(self, callback, *arguments):
-        return self.call_later(0.0, callback, *arguments)
+        return asyncio.get_running_loop().call_soon(callback, *arguments)
 
     def call_later(self, delay_s, callback, *arguments):
         timer = Timer(callback, arguments)
