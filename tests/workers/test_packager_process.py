@@ -274,7 +274,8 @@ def test_a_packager_that_is_killed_ends_its_feeds(process):
 
     with feed:
         assert feed.recv(1) == b""
-    assert protocol.receive(server.control) is None
+    while protocol.receive(server.control) is not None:  # it may have lived long enough to say how it was
+        pass
 
 
 @pytest.fixture

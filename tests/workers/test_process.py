@@ -162,12 +162,12 @@ def test_a_format_that_fails_goes_on_with_the_next_grant_and_its_feed_is_read_me
 
 
 def test_all_recordings_together_keep_no_more_than_the_workers_memory(tmp_path, monkeypatch):
-    muxers = []
+    gate = threading.Event()  # of all of them: some may be made after it was opened
 
     def make(path):
-        muxers.append(FakeMuxer(path))
-        muxers[-1].gate.clear()
-        return muxers[-1]
+        muxer = FakeMuxer(path)
+        muxer.gate = gate
+        return muxer
 
     monkeypatch.setattr(writer, "FORMATS", fake_formats(flv=make))
     ours, theirs = protocol.socketpair()
@@ -180,8 +180,7 @@ def test_all_recordings_together_keep_no_more_than_the_workers_memory(tmp_path, 
         taken = [send_until_full(feed, feed_of(TAGS * 100)) for feed in feeds]
         in_kernel = sum(2 * feed.getsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF) for feed in feeds)
         assert sum(taken) < QUEUE_BYTES + 8 * READ_BYTES + in_kernel
-        for muxer in muxers:
-            muxer.gate.set()
+        gate.set()
         for feed in feeds:
             feed.close()
     thread.join()

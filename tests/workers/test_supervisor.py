@@ -312,9 +312,9 @@ async def test_stop_finishes_what_is_open(tmp_path):
 async def test_stop_kills_a_worker_that_hangs_and_names_its_recordings(tmp_path):
     server = Server(tmp_path)
     await server.supervisor.start()
-    recording = server.start()
-    await send(recording, feed_of(tags_of(footage())))
-    await server.until(lambda: recording.feed_bytes)
+    recording, feed = server.start(), feed_of(tags_of(footage()))
+    await send(recording, feed)
+    await server.until(lambda: recording.feed_bytes == len(feed))
     (pid,) = server.supervisor.pids
     os.kill(pid, signal.SIGSTOP)
 
@@ -372,7 +372,11 @@ async def test_a_stop_that_is_cancelled_leaves_no_process_and_no_descriptor(tmp_
     assert open_descriptors() == before
 
 
-async def test_a_start_that_is_cancelled_leaves_no_process(tmp_path):
+async def test_a_start_that_is_cancelled_leaves_no_process(tmp_path, monkeypatch):
+    never_ready = tmp_path / "python"
+    never_ready.write_text("#!/bin/sh\nexec sleep 3600\n")
+    never_ready.chmod(0o755)
+    monkeypatch.setattr(child.sys, "executable", str(never_ready))
     before = open_descriptors()
     server = Server(tmp_path)
     starting = asyncio.ensure_future(server.supervisor.start())

@@ -304,6 +304,7 @@ async def test_a_decoder_that_hangs_dies_or_eats_costs_its_own_picture(tmp_path,
     monkeypatch.setattr(thumbnails, "JOB_S", 1.0)
     hanging = asyncio.ensure_future(of("hangs"))
     await until(lambda: len(made._idle) == thumbnails.AT_ONCE - 1)
+    monkeypatch.setattr(thumbnails, "JOB_S", 20.0)  # none of the others hangs, however slow it is
     assert await of("dies") is None
     assert await of("eats") is None
     assert (await of("b")).startswith(b"\xff\xd8")

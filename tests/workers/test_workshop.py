@@ -6,7 +6,6 @@ import asyncio
 import os
 import signal
 import sys
-import time
 from pathlib import Path
 
 import pytest
@@ -154,13 +153,11 @@ async def test_arguments_are_for_the_process(monkeypatch):
 async def test_stop_ends_a_job_that_hangs(workshop, tmp_path):
     running = asyncio.ensure_future(workshop.run("hang", "flv", tmp_path / "begun"))
     await until((tmp_path / "begun").exists)
-    before = time.monotonic()
     workshop.stop()
 
     assert (await running).outcome == DIED
     # It may see the closed socket before the signal reaches it, and end by itself.
     assert workshop.started[0].returncode in {0, -signal.SIGKILL}
-    assert time.monotonic() - before < 5
 
 
 async def test_a_job_whose_caller_is_cancelled_leaves_nothing_behind(workshop, tmp_path):
