@@ -24,7 +24,7 @@ from rtmpd.workers import child
 from rtmpd.workers.recording_office import RecordingOffice
 from rtmpd.workers.request import RecordingRequest
 from tests.helpers.footage import demux, footage, relative, tags_of, tracks_of
-from tests.helpers.studio import logger_to, rows_of, until
+from tests.helpers.studio import PATIENCE_S, logger_to, rows_of, until
 
 STOP_S = 20.0
 
@@ -85,6 +85,12 @@ class House:
         log = stream.flv_log()
         wanted = len(log.form.opening) + log.end
         await until(lambda: [feed.feed_bytes for feed in self.supervisor.feeds] == [wanted])
+
+    async def wait_until_known(self, *states):
+        """Wait until the index has files in these states, in their order: it hears of a file after that is there."""
+        async with asyncio.timeout(PATIENCE_S):
+            while [file.state for file in await self.files()] != list(states):
+                await asyncio.sleep(0.001)
 
     async def stop(self):
         self.registry.end_all("server stops")
@@ -183,6 +189,7 @@ async def test_a_server_that_is_killed_leaves_a_file_that_the_next_one_makes_who
     tags = tags_of(footage())
     house.send(house.publish(), tags)
     await house.wait_until_written()
+    await house.wait_until_known("open", "reserved")
     (path,) = (tmp_path / "recordings").rglob("*.flv")
     await house.kill()
     assert [row["state"] for row in rows_of(tmp_path / "rtmpd.db")["files"]] == ["open", "reserved"]
