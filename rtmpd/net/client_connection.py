@@ -222,4 +222,6 @@ class ClientConnection(ABC, Generic[S]):
 
     def _on_timer(self) -> None:
         self._timer = None
-        self._after(self._session.handle_timer(self._services.loop.time()))
+        self.on_readable()  # Where the process stood still its timers may come before the poller: what has come counts.
+        if not self._closed:
+            self._after(self._session.handle_timer(self._services.loop.time()))

@@ -275,11 +275,16 @@ class Connection:
             return self._waits_until_s if deadline is None else min(deadline, self._waits_until_s)
         return deadline
 
+    def _is_due(self, now: float) -> bool:
+        deadline = self._deadline()
+        return not self._closed and deadline is not None and now >= deadline
+
     def _on_timer(self) -> None:
         self._timer = None
         now = self._services.loop.time()
-        deadline = self._deadline()
-        if deadline is None or now < deadline:
+        if self._is_due(now):
+            self.on_readable()  # Where the process stood still its timers may come before the poller: what has come counts.
+        if not self._is_due(now):
             self._arm_timer(now)
             return
         if self._waits_until_s is not None and now >= self._waits_until_s:

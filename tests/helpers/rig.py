@@ -138,6 +138,20 @@ class Rig:
         return client
 
 
+class Later:
+    """A loop whose clock has gone on while the process stood still."""
+
+    def __init__(self, loop, seconds):
+        self._loop = loop
+        self._seconds = seconds
+
+    def time(self):
+        return self._loop.time() + self._seconds
+
+    def call_at(self, when, callback):
+        return self._loop.call_at(when - self._seconds, callback)
+
+
 def tcp_pair():
     """Two connected TCP sockets, the first tuned like a server's."""
     with socket.create_server(("127.0.0.1", 0)) as listening:

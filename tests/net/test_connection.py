@@ -21,7 +21,7 @@ from rtmpd.wire.chunk_writer import encode_message
 from rtmpd.wire.commands import encode_command
 from rtmpd.wire.messages import COMMAND_AMF0, USER_CONTROL, Message
 from tests.helpers.live import PRIVATE, audio_frame, inter_frame, key_frame, metadata, video_header
-from tests.helpers.rig import Rig
+from tests.helpers.rig import Later, Rig
 
 GOING = Refused("NetConnection.Connect.AppShutdown", "going")
 
@@ -270,6 +270,21 @@ async def test_connection_that_was_closed_in_the_same_turn_does_nothing_more():
 
     assert [line["reason"] for line in rig.closed()] == ["by somebody else"]
     assert not [line for line in rig.lines if line["event"] == "internal error"]
+
+
+async def test_publisher_is_not_given_up_for_what_came_while_the_process_stood_still():
+    async with Rig() as rig:
+        publisher = await rig.publisher()
+        await publisher.ping()
+        publisher.socket.send(encode_message(key_frame(0)._replace(chunk_stream_id=6), 128))
+        rig.services.loop = Later(rig.loop, 30.0)
+        publisher.connection._on_timer()
+        assert rig.services.registry.find("live", "s").has_frames
+        assert not rig.closed()
+        rig.services.loop = Later(rig.loop, 60.0)
+        publisher.connection._on_timer()
+
+        assert [line["reason"] for line in rig.closed()] == ["timeout: nothing from the publisher for 20 s"]
 
 
 async def test_every_connection_ends_with_one_line_that_says_why_and_how_much():

@@ -13,12 +13,13 @@ from rtmpd.session.client import ClientSession
 from rtmpd.session.limits import ClientLimits
 from rtmpd.session.replies import error, on_status
 from rtmpd.session.urls import RtmpUrl
+from rtmpd.wire.chunk_writer import encode_message
 from rtmpd.wire.handshake import RANDOM_BYTES
 from rtmpd.wire.messages import PING_REQUEST, PING_RESPONSE, encode_user_control
 from tests.helpers.live import audio_frame, inter_frame, key_frame, metadata, video_header
 from tests.helpers.pulls import PullHand, told
 from tests.helpers.relays import ADDRESS
-from tests.helpers.rig import Rig, tcp_pair
+from tests.helpers.rig import Later, Rig, tcp_pair
 
 URL = RtmpUrl.parse("rtmp://bob:secret@source.example/app/key?k=v")
 
@@ -130,6 +131,22 @@ async def test_garbage_ends_the_try_with_a_reason():
 async def test_a_source_that_hangs_before_it_grants_is_given_up():
     async with Try(handshake_s=0.05) as attempt:
         assert await attempt.connection.ended == Parting("timeout: no handshake within 0.05 s")
+
+
+async def test_a_source_is_not_given_up_for_what_came_while_the_process_stood_still():
+    async with Try() as attempt:
+        await attempt.hand.grant_play()
+        await attempt.hand.say(*on_wire(key_frame(0)))
+        await attempt.rig.until(lambda: attempt.came)
+        attempt.hand.socket.send(encode_message(*on_wire(inter_frame(40)), 128))
+        attempt.rig.services.loop = Later(attempt.rig.loop, 30.0)
+        attempt.connection._on_timer()
+        assert len(attempt.came) == 2
+        assert not attempt.connection.ended.done()
+        attempt.rig.services.loop = Later(attempt.rig.loop, 60.0)
+        attempt.connection._on_timer()
+
+        assert (await attempt.connection.ended).reason.startswith("timeout: ")
 
 
 async def test_a_source_that_sends_us_elsewhere_is_left_properly():
