@@ -13,7 +13,7 @@ from rtmpd.workers import answers
 from rtmpd.workers import recorder as recorder_module
 from rtmpd.workers.answers import NotEntered
 from rtmpd.workers.request import RequestRefused
-from tests.helpers.studio import Rig
+from tests.helpers.studio import Rig, until
 
 
 @pytest.fixture
@@ -202,7 +202,7 @@ class TestRequests:
             patch.setattr(rig.index, "ending", refuse)
             with pytest.raises(NotEntered, match="is the disk full"):
                 await rig.recorder.stop("t")
-        assert refused
+            await until(lambda: refused)
 
     async def test_files_that_take_long_are_named_with_their_final_ids(self, rig, monkeypatch):
         monkeypatch.setattr(recorder_module, "FILES_S", 0.01)
