@@ -20,9 +20,13 @@ class Viewer:
         self._loop = rig.loop
         self.player = make(rig.services, Asked("192.0.2.9", kind, at_newest))
         self.ours, self.socket = tcp_pair()
-        self.data = b""
+        self.data = bytearray()
         self.ended = False
         self._reading = None
+        self._reader = TagReader()
+        self._tags = []
+        self._taken_apart = len(HEAD)
+        """How many bytes of `data` are in `_tags`: who waits for the last of 20 MB asks every millisecond."""
         rig.clients.append(self)
 
     def join(self, name="s"):
@@ -50,8 +54,10 @@ class Viewer:
     @property
     def tags(self):
         """What came behind the head."""
-        assert HEAD.startswith(self.data[: len(HEAD)])
-        return TagReader().feed(self.data[len(HEAD) :])
+        assert HEAD.startswith(bytes(self.data[: len(HEAD)]))
+        self._tags += self._reader.feed(bytes(self.data[self._taken_apart :]))
+        self._taken_apart = max(self._taken_apart, len(self.data))
+        return list(self._tags)
 
     @property
     def times(self):
