@@ -258,6 +258,11 @@ class Log:
         """The best place for a player to start, if the log still has one."""
         return self._key_frames[-1] if self._key_frames else None
 
+    def key_frame_at_or_after(self, position: int) -> KeyFrame | None:
+        """The first key frame that does not lie before a position; None if there is none yet."""
+        index = bisect_left(self._key_frames, position, key=lambda each: each.position)
+        return self._key_frames[index] if index < len(self._key_frames) else None
+
     def key_frame_at_or_before(self, position: int) -> KeyFrame | None:
         """The last key frame that does not lie after a position; the oldest kept one if all do."""
         if not self._key_frames:

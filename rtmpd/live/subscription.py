@@ -175,8 +175,9 @@ class Cursor:
         return b""
 
     def _find_place(self, log: Log) -> None:
-        key_frame = log.newest_key_frame
-        if key_frame is None or key_frame.position < self._awaits_after:
+        # Who waited from the beginning is owed all from the first one on, also where several come at once after a stall.
+        key_frame = log.newest_key_frame if self.fell_out else log.key_frame_at_or_after(self._awaits_after)
+        if key_frame is None:
             return
         self._close_gap(key_frame.timestamp_ms)
         self.start_at_key_frame(key_frame)

@@ -121,6 +121,9 @@ def test_trim_keeps_the_key_frame_before_the_newest():
     assert log.newest_key_frame.position == positions[3]
     assert log.key_frame_at_or_before(log.end).position == positions[3]
     assert log.key_frame_at_or_before(0).position == positions[2]
+    assert log.key_frame_at_or_after(0).position == positions[2]
+    assert log.key_frame_at_or_after(positions[2] + 1).position == positions[3]
+    assert log.key_frame_at_or_after(positions[3] + 1) is None
 
 
 def test_trim_drops_what_is_older_than_the_limit_even_without_key_frames():

@@ -77,6 +77,19 @@ def test_without_a_key_frame_a_target_waits_for_the_first_one(number):
 
 
 @pytest.mark.parametrize("number", NUMBERS)
+def test_a_target_that_waited_gets_all_from_the_first_key_frame_on_though_several_come_at_once(number):
+    stream, publication = published(video_header())
+    target = Target(stream, number)
+    target.take()
+
+    frames = [key_frame(0), inter_frame(40), key_frame(1000), inter_frame(1040)]
+    publication.extend(frames, 0.0)
+    target.take()
+
+    assert plain(target.messages)[-4:] == plain(frames)
+
+
+@pytest.mark.parametrize("number", NUMBERS)
 @pytest.mark.parametrize("most", [1, 1000, 1 << 30])
 def test_long_and_many_messages_come_whole_and_in_order_however_they_are_taken(number, most, monkeypatch):
     monkeypatch.setattr(relay_sink, "REFRAMED_BYTES", 500)
