@@ -13,6 +13,8 @@ from tests.helpers.processes import PATIENCE_S, Program
 _PYAV = (sys.executable, Path(__file__).with_name("pyav_peer.py"))
 _FFMPEG = ("ffmpeg", "-nostdin", "-hide_banner")
 _BOTH_KINDS = ("-map", "0:v?", "-map", "0:a?")
+HELD_BACK_MS = 500
+"""What ffmpeg may keep until its input ends: it sorts the packets of all tracks, so it waits for each of them to go on."""
 _PLAY_REQUESTED = "Sending play command"
 """What every FFmpeg says, at level debug, when it has come so far."""
 
@@ -80,6 +82,18 @@ def ffmpeg_publisher(path: Path, url: str) -> Publisher:
 def ffmpeg_player(url: str) -> FfmpegPlayer:
     """Play by ffmpeg."""
     return FfmpegPlayer([*_FFMPEG, "-loglevel", "debug", "-i", url, *_BOTH_KINDS, "-c", "copy", "-f", "framemd5", "-"])
+
+
+def ffmpeg_writer(path: Path, *options: str) -> Program:
+    """
+    Play, or listen, by ffmpeg, and write what comes as it comes.
+
+    Args:
+        path: of the FLV file.
+        options: the input, `-i URL`, and what is to be said of it.
+    """
+    to_file = ("-c", "copy", "-flush_packets", "1", "-f", "flv", path)
+    return Program([*_FFMPEG, "-loglevel", "error", *options, *to_file])
 
 
 def ffmpeg_remux(source: Path, target: Path) -> None:

@@ -17,6 +17,7 @@ from av.video.frame import PictureType
 from rtmpd.media.tags import EMPTY, END_OF_SEQUENCE, KEY_FRAME, SEQUENCE_HEADER, classify
 from rtmpd.wire.flv import FlvTag, TagReader
 from rtmpd.wire.messages import AUDIO, VIDEO, Message
+from tests.helpers.processes import wait_until
 
 WIDTH = 320
 HEIGHT = 180
@@ -155,6 +156,26 @@ def is_frame(tag: FlvTag | Message) -> bool:
 def is_key_frame(tag: FlvTag | Message) -> bool:
     """Whether a tag carries a picture that decoding can start at."""
     return is_frame(tag) and bool(classify(tag.type_id, tag.body) & KEY_FRAME)
+
+
+def wait_until_written(path: Path, tags: Iterable[FlvTag], *, held_back_ms: int = 0) -> None:
+    """
+    Wait until a file has the last picture and the last sound, or those that are so much earlier.
+
+    Args:
+        path: of a file that somebody writes; may not be there yet.
+        tags: that it is to have.
+        held_back_ms: what its writer may keep until its input ends.
+    """
+    frames = [tag for tag in tags if is_frame(tag)]
+    latest_ms = max(tag.timestamp_ms for tag in frames) - held_back_ms
+    last = {tag.type_id: tag.body for tag in frames if tag.timestamp_ms <= latest_ms}
+
+    def is_written() -> bool:
+        written = path.read_bytes() if path.exists() else b""
+        return all(body in written for body in last.values())
+
+    wait_until(is_written, f"the end of what was published in {path.name}")
 
 
 def frames_of(tags: Iterable[FlvTag | Message]) -> list[tuple[int, bytes]]:

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import json
-import socket
 from pathlib import Path
 
 from tests.helpers import npm
 from tests.helpers.api import Answer, Api
+from tests.helpers.ports import free_port
 from tests.helpers.processes import Program
 
 PACKAGE = "node-media-server@4.4.3"
@@ -40,10 +40,9 @@ class NodeMediaServer(Program):
             program: as `install` returned it.
         """
         directory.mkdir(parents=True, exist_ok=True)
-        with socket.create_server(("127.0.0.1", 0)) as rtmp, socket.create_server(("127.0.0.1", 0)) as http:
-            self.address = rtmp.getsockname()
-            """Where RTMP is accepted."""
-            self._http_address = http.getsockname()
+        self.address = ("127.0.0.1", free_port())
+        """Where RTMP is accepted."""
+        self._http_address = ("127.0.0.1", free_port())
         config = directory / "config.json"
         config.write_text(json.dumps(self._config(directory)))
         super().__init__(["node", program, "--config", config])

@@ -13,8 +13,9 @@ from pathlib import Path
 ROOT = Path(__file__).resolve().parents[2]
 PATIENCE_S = 20.0
 """For what takes a fraction of a second on an idle machine: tests share two cores with each other's encoders."""
-_LAST_WORDS_S = 2.0
-"""For output to be read when a process has ended; one of its children may still hold the pipe."""
+_LAST_WORDS = 40
+"""Waits of 50 ms for output to be read when a process has ended; one of its children may still hold the pipe. Waits are
+counted, and no clock is looked at: in a time in which all of us stood still nobody could read."""
 
 
 def wait_until(reached: Callable[[], bool], what: str | Callable[[], str], timeout_s: float = PATIENCE_S) -> None:
@@ -154,5 +155,8 @@ class Program:
         return any(reader.is_alive() for reader in self._readers if reader is not threading.current_thread())
 
     def _join(self) -> None:
-        for reader in self._readers:
-            reader.join(_LAST_WORDS_S)
+        for _ in range(_LAST_WORDS):
+            for reader in self._readers:
+                reader.join(0.05)
+            if not self._readable():
+                return

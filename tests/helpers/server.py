@@ -91,8 +91,10 @@ class Server(Program):
             self._port, self._tls_port = _port(line["rtmp"]), _port(line["rtmps"])
             self.http_address = ("127.0.0.1", _port(line["http"]))
             self.https_address = ("127.0.0.1", _port(line["https"]))
-        except BaseException:
+        except BaseException as failure:
             self.kill()
+            failure.add_note(self.report())
+            self._short.cleanup()
             raise
         return self
 
@@ -160,6 +162,21 @@ class Server(Program):
         found = self.found(event, **match)
         assert len(found) >= count, f"{len(found)} log lines {event!r} {match}, not {count}"
         return found[count - 1]
+
+    def wait_for_players(self, stream: str, count: int = 1) -> None:
+        """
+        Wait until somebody has asked to play a stream: what is published from now on is played from its beginning.
+
+        Args:
+            stream: `live/name`; may be one that nobody publishes yet.
+            count: players that there must be.
+        """
+
+        def asked() -> bool:
+            clients = self.api.get("clients").body["clients"]
+            return [(each["role"], each["stream"]) for each in clients].count(("play", stream)) >= count
+
+        wait_until(asked, f"{count} players of {stream}")
 
     def stop(self, timeout_s: float = PATIENCE_S) -> None:
         """
