@@ -10,17 +10,21 @@ from pathlib import Path
 
 import pytest
 
+from rtmpd.control.pull_plan import EDGE_IDLE_S
 from rtmpd.media.tags import EMPTY, END_OF_SEQUENCE, KEY_FRAME, SEQUENCE_HEADER, classify
 from rtmpd.wire.messages import AUDIO, VIDEO
 from tests.helpers.crowd import Crowd
 from tests.helpers.nginx import Nginx
-from tests.helpers.processes import Program, wait_until
+from tests.helpers.ports import free_port, wait_until_listening
+from tests.helpers.processes import PATIENCE_S, Program, wait_until
 from tests.helpers.rtmp_client import Connection, LivePublisher, Player
 from tests.helpers.server import Server
 
 pytestmark = pytest.mark.e2e
 
 ORIGIN = "[apps.live]\n"
+PATIENT = "grace_s = 60\n"
+"""Players stay, however long the other source or the other nginx takes to be there."""
 NO_FRAME = EMPTY | END_OF_SEQUENCE | SEQUENCE_HEADER
 
 
@@ -70,9 +74,9 @@ def test_a_stream_is_brought_when_it_is_played_and_let_go_afterwards(origin, dir
         with Player(server.address, "s") as player:
             player.wait_for_media(60)
             sent = frames_of(publisher.sent)
-        line = server.wait_for("pull connected", stream="live/s")
+            line = server.wait_for("pull connected", stream="live/s")
+            (relay,) = server.api.get("relays").body["relays"]  # while it is played: it does not outlive that for long
         assert line["source"] == origin.url("live")
-        (relay,) = server.api.get("relays").body["relays"]
         assert (relay["kind"], relay["stream"], relay["url"], relay["state"]) == (
             "pull",
             "live/s",
@@ -110,7 +114,7 @@ def test_a_player_of_a_stream_that_the_origin_does_not_have_is_refused_in_the_en
     with Server(directory, config) as server:
         with Player(server.address, "none", app="edge") as player:
             player.wait_for_status("NetStream.Play.StreamNotFound")
-        origin.wait_for("closed", role="play")
+        origin.wait_for("closed", role="play", timeout_s=EDGE_IDLE_S + PATIENCE_S)
 
 
 def test_a_static_pull_is_there_without_a_player_is_recorded_and_ends_with_the_server(origin, directory, media):
@@ -130,7 +134,7 @@ def test_players_go_on_when_the_first_source_dies_and_times_never_go_back(
     tmp_path, directory, media, died, record_property
 ):
     with Server(tmp_path / "a", ORIGIN) as first, Server(tmp_path / "b", ORIGIN) as second:
-        config = edge(first.url("live"), second.url("live"))
+        config = edge(first.url("live"), second.url("live"), more=PATIENT)
         with (
             Server(directory, config) as server,
             LivePublisher(second.address, "s", media),
@@ -158,7 +162,7 @@ def test_a_stream_of_nginx_is_pulled_and_comes_back_with_it(tmp_path, directory,
     count = 2700 if prove else 120  # 37 s, or 2
     with (
         Nginx(tmp_path / "a") as nginx,
-        Server(directory, pull(nginx.url("s"))) as server,
+        Server(directory, pull(nginx.url("s")).replace(ORIGIN, ORIGIN + PATIENT)) as server,
         LivePublisher(("127.0.0.1", nginx.port), "s", media) as publisher,
         Player(server.address, "s") as player,
     ):
@@ -176,12 +180,14 @@ def test_a_stream_of_nginx_is_pulled_and_comes_back_with_it(tmp_path, directory,
 
 @pytest.mark.peer("ffmpeg")
 def test_ffmpeg_that_listens_is_a_source_over_http(directory, sources):
-    with socket.create_server(("127.0.0.1", 0)) as free:
-        url = f"http://127.0.0.1:{free.getsockname()[1]}/s.flv"
+    port = free_port()
+    url = f"http://127.0.0.1:{port}/s.flv"
     command = ["ffmpeg", "-nostdin", "-loglevel", "error", "-re", "-stream_loop", "-1", "-i", sources.flv("evening")]
     command += ["-c", "copy", "-f", "flv", "-listen", "1", url]
-    with Program(command), Server(directory, pull(url)) as server, Player(server.address, "s") as player:
-        player.wait_for_media(60)
+    with Program(command):
+        wait_until_listening(port)
+        with Server(directory, pull(url)) as server, Player(server.address, "s") as player:
+            player.wait_for_media(60)
 
     assert is_run_of(frames_of(player.media), frames_of(sources.tags("evening")))
 
@@ -201,6 +207,7 @@ def test_a_source_that_hangs_and_one_that_sends_garbage_are_left_for_one_that_pl
         server = stack.enter_context(Server(directory, pull(*urls)))
         player = stack.enter_context(Player(server.address, "s"))
         player.wait_for_media(30)
+        server.wait_for("pull lost", count=3)
         lost = server.found("pull lost")
 
     assert [line["source"].partition(":")[0] for line in lost] == ["rtmp", "http", "rtmp"]
@@ -246,8 +253,7 @@ def test_an_origin_over_tls_is_pulled_if_it_is_trusted(tmp_path, directory, medi
 
 
 def test_two_edges_of_each_other_come_to_rest(tmp_path):
-    with socket.create_server(("127.0.0.1", 0)) as one, socket.create_server(("127.0.0.1", 0)) as two:
-        ports = one.getsockname()[1], two.getsockname()[1]
+    ports = free_port(), free_port()
     waits = "[players]\nwait_s = 1\n"
     with ExitStack() as stack:
         servers = [
@@ -263,7 +269,9 @@ def test_two_edges_of_each_other_come_to_rest(tmp_path):
         with Player(servers[0].address, "s", app="edge") as player:
             player.wait_for_status("NetStream.Play.StreamNotFound")
         for server in servers:
-            wait_until(lambda server=server: not server.api.get("streams").body["streams"], "rest")
+            wait_until(
+                lambda server=server: not server.api.get("streams").body["streams"], "rest", EDGE_IDLE_S + PATIENCE_S
+            )
 
 
 def cpu_share(server, publisher, media_ms=3000):
@@ -296,6 +304,7 @@ def test_an_edge_pulls_each_stream_once_whatever_the_number_of_players(
         record_property("CPU of the origin with one player a stream, and with all of them", shares)
 
         assert crowd.lost == 0
+        server.wait_for("pull connected", count=streams)
         assert len(server.found("pull connected")) == streams
         clients = origin.api.get("clients").body["clients"]
         assert [client["role"] for client in clients].count("play") == streams
