@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import os
-import socket
 import ssl
 from pathlib import Path
 
@@ -22,6 +21,7 @@ from rtmpd.wire.messages import AUDIO, DATA_AMF0, VIDEO, Message
 from tests.helpers.footage import tags_of
 from tests.helpers.live import inter_frame, key_frame
 from tests.helpers.nginx import Nginx
+from tests.helpers.ports import free_port, wait_until_listening
 from tests.helpers.processes import PATIENCE_S, Program
 from tests.helpers.relays import Relaying
 from tests.helpers.rig import Rig
@@ -183,11 +183,12 @@ async def test_a_relay_to_nginx_is_played_there_and_back_when_nginx_is_back(tmp_
 
 @pytest.mark.peer("ffmpeg")
 async def test_ffmpeg_that_listens_is_a_target(tmp_path):
-    with socket.create_server(("127.0.0.1", 0)) as free:
-        url = f"rtmp://127.0.0.1:{free.getsockname()[1]}/live/s"
+    port = free_port()
+    url = f"rtmp://127.0.0.1:{port}/live/s"
     output = tmp_path / "out.flv"
     listening = ["ffmpeg", "-nostdin", "-loglevel", "error", "-listen", "1", "-i", url, "-c", "copy", output]
     with Program(listening) as ffmpeg:
+        wait_until_listening(port)
         async with Source(url) as source:
             await source.relaying.live()
             source.relaying.relay.finish("over")
