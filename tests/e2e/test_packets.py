@@ -36,7 +36,7 @@ def pass_through(server, stream, path, publisher, player):
     """Push a file while a player that was there before plays it; the player's packets and the recorded file."""
     url = server.url(stream)
     with player(url) as playing:
-        playing.wait_for_request()
+        server.wait_for_players(stream)
         with publisher(path, url) as publishing:
             assert publishing.wait(60) == 0
             packets = playing.finish()
