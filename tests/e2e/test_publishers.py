@@ -17,7 +17,7 @@ pytestmark = pytest.mark.e2e
 
 CONFIG = """
 [apps.live]
-grace_s = 5
+grace_s = 60
 record = "auto"
 resume_s = 0
 [apps.soon]
@@ -53,7 +53,7 @@ def test_players_stay_when_a_killed_publisher_comes_back(server, sources):
     url = server.url("live/comes-back")
     source = frames_of(sources.tags("short"))
     with Player(server.address, "comes-back") as player, pyav_player(url) as other:
-        other.wait_for_request()
+        server.wait_for_players("live/comes-back", 2)
         with pyav_publisher(sources.flv("short"), url) as publisher:
             player.wait_for_media(60)
             publisher.signal(signal.SIGKILL)
@@ -79,22 +79,28 @@ def test_players_stay_when_a_killed_publisher_comes_back(server, sources):
 
 def test_a_returned_publisher_goes_on_where_the_wall_clock_says(server, sources):
     tags = sources.tags("h264+aac")
+    first_key = frames_of(filter(is_key_frame, tags))[0]
+
+    def seams(player):
+        """Where a publisher begins: each sends its tags once."""
+        return [index for index, frame in enumerate(frames_of(player.media)) if frame == first_key]
+
     with Player(server.address, "clock") as player:
-        with LivePublisher(server.address, "clock", tags) as first:
+        began_s = time.monotonic()
+        with LivePublisher(server.address, "clock", tags, repeat=False) as first:
             first.wait_until_sent(500)
             first.drop()
-            dropped_s = time.monotonic()
         server.wait_for("closed", role="publish", stream="live/clock")
-        before = len(player.media)
-        with LivePublisher(server.address, "clock", tags) as second:
-            away_ms = (time.monotonic() - dropped_s) * 1000
-            player.wait_for_media(before + 20)
+        with LivePublisher(server.address, "clock", tags, repeat=False) as second:
+            player.wait_until(lambda: len(seams(player)) == 2, "the second publisher's first picture")
             second.finish()
+        passed_ms = (time.monotonic() - began_s) * 1000
 
-    seam = next(index for index, message in enumerate(player.media) if index >= before and is_frame(message))
-    last = max(message.timestamp_ms for message in player.media[:before])
-    assert is_key_frame(player.media[seam])
-    assert 0 < player.media[seam].timestamp_ms - last < away_ms + 200
+    frames = list(filter(is_frame, player.media))
+    _, seam = seams(player)
+    last_ms = max(frame.timestamp_ms for frame in frames[:seam])
+    assert is_key_frame(frames[seam])
+    assert last_ms < frames[seam].timestamp_ms < passed_ms + 200
 
 
 def test_a_player_that_comes_while_the_publisher_is_away_goes_on_with_it(server, sources):
@@ -104,7 +110,7 @@ def test_a_player_that_comes_while_the_publisher_is_away_goes_on_with_it(server,
         first.drop()
     server.wait_for("closed", role="publish", stream="live/meanwhile")
     with Player(server.address, "meanwhile") as player:
-        player.wait_for_media(5)
+        player.wait_until(lambda: any(map(is_frame, list(player.media))), "what the first has left")
         with LivePublisher(server.address, "meanwhile", tags) as second:
             second.wait_until_sent(300)
             second.finish()
@@ -120,13 +126,13 @@ def test_players_leave_when_a_dropped_publisher_stays_away(server, sources):
     with Player(server.address, "away", app="soon") as player:
         with LivePublisher(server.address, "away", sources.tags("h264+aac"), app="soon") as publisher:
             publisher.wait_until_sent(200)
-            publisher.drop()
             dropped_s = time.monotonic()
+            publisher.drop()
         player.wait_for_status("NetStream.Play.UnpublishNotify")
         waited_s = time.monotonic() - dropped_s
         player.wait_for_end()
 
-    assert 0.9 < waited_s < 5
+    assert waited_s > 0.9
 
 
 def test_a_second_publisher_from_the_same_address_takes_over(server, sources):
