@@ -164,14 +164,15 @@ def test_a_player_that_falls_out_of_the_log_is_disconnected_where_the_configurat
 
 
 def test_a_player_that_takes_nothing_for_too_long_is_disconnected(serve):
-    with serve("lag_limit_s = 1") as server, audience(server, 1) as (encoder, readers, slow):
+    # A limit that the reader keeps, though it may stand still for a moment.
+    with serve("lag_limit_s = 5") as server, audience(server, 1) as (encoder, readers, slow):
         slow.stall()
         encoder.send_groups(4)
         closed = server.wait_for("closed", role="play")
         encoder.send_groups(2)
         assert numbers(readers[0]) == list(range(encoder.sent))
 
-    assert closed["reason"] == "too slow: nothing taken for 1 s"
+    assert closed["reason"] == "too slow: nothing taken for 5 s"
 
 
 def test_a_publisher_that_sends_without_end_and_nobody_reads_does_not_grow_the_server(serve):
