@@ -47,10 +47,10 @@ record = "auto"
 resume_s = 0
 [apps.slow]
 on_publish = "URL/slow"
-hook_timeout_s = 0.5
+hook_timeout_s = 3
 [apps.lenient]
 on_publish = "URL/lenient"
-hook_timeout_s = 0.5
+hook_timeout_s = 3
 hook_failure = "admit"
 """
 OTHER_ADDRESS = "127.0.0.2"
@@ -203,18 +203,16 @@ def test_a_refused_rtmpdump_gives_up(server, hook, tmp_path):
 
 def test_a_refused_obs_receives_what_it_acts_on_and_then_the_end(server, hook):
     hook.behaviour = says(403, '{"reason": "your plan has ended"}')
-    received, came_s = [], []
+    received = []
     with Connection(server.address).connect("hooked") as obs:
-        obs.call("releaseStream", None, "s")
-        obs.call("FCPublish", None, "s")
+        obs.call("releaseStream", None, "obs")
+        obs.call("FCPublish", None, "obs")
         obs.wait_for_command("_result")
         obs.wait_for_command("_result")
-        obs.call("publish", None, "s", "live", message_stream_id=1)
+        obs.call("publish", None, "obs", "live", message_stream_id=1)
         with contextlib.suppress(Closed):
             while True:
                 received.append(obs.receive())
-                came_s.append(time.monotonic())
-        ended_s = time.monotonic()
 
     (status,) = received
     command = decode_command(status)
@@ -223,7 +221,8 @@ def test_a_refused_obs_receives_what_it_acts_on_and_then_the_end(server, hook):
     assert command.arguments == [
         {"level": "error", "code": "NetStream.Publish.Denied", "description": "your plan has ended"}
     ]
-    assert ended_s - came_s[0] < 1
+    closed = server.wait_for("closed", stream="hooked/obs")
+    assert closed["reason"] == "refused: NetStream.Publish.Denied: your plan has ended"
 
 
 def test_a_hook_renames_a_stream_for_everybody(server, hook, sources):
@@ -292,7 +291,7 @@ def test_a_hanging_hook_costs_its_client_the_timeout_and_others_nothing(behaviou
 
     assert (info["code"], info["description"]) == (
         "NetStream.Publish.Denied",
-        "the publish hook did not answer in 0.5 s",
+        "the publish hook did not answer in 3 s",
     )
 
 
@@ -302,7 +301,7 @@ def test_a_hook_that_fails_admits_where_it_may(server, hook):
     admit(server, "publish", "lenient", "s")
 
     line = server.wait_for("hook failed", stream="lenient/s")
-    assert (line["why"], line["then"]) == ("no whole answer in 0.5 s", "admit")
+    assert (line["why"], line["then"]) == ("no whole answer in 3 s", "admit")
 
 
 def test_answers_of_10_megabytes_are_not_kept(server, hook):
