@@ -98,7 +98,11 @@ class FanOut:
             if sink.overdrawn:
                 self._lose(sink, "too slow: control messages pile up")
             elif now - sink.progressed_s > sink.patience_s:
-                self._lose(sink, f"too slow: nothing taken for {sink.patience_s:g} s")
+                # Where the loop itself stood still, nobody has looked for room since.
+                progressed_s = sink.progressed_s
+                self.serve(sink)
+                if sink in self._blocked and sink.progressed_s == progressed_s:
+                    self._lose(sink, f"too slow: nothing taken for {sink.patience_s:g} s")
 
     def _schedule(self) -> None:
         delay = self._next_pass_s - self._loop.time()

@@ -170,6 +170,21 @@ async def test_socket_that_takes_nothing_is_given_up_after_its_patience_and_one_
     assert stalled.sink.log is None
 
 
+async def test_who_has_taken_something_while_the_loop_stood_still_is_not_given_up():
+    async with Hall(bytes_=10_000_000) as hall:
+        reading = hall.seat(patience_s=5.0)
+        for number in range(1, 30):
+            hall.publish(inter_frame(40 * number, size=100_000))
+        await until(lambda: reading.sink.blocked)
+        position = reading.sink.position
+        reading.socket.recv(1 << 20)
+        hall.fanout.cut_off_stalled(asyncio.get_running_loop().time() + 6)
+        assert reading.sink.position > position
+        hall.fanout.cut_off_stalled(asyncio.get_running_loop().time() + 6)
+
+    assert reading.lost == ["too slow: nothing taken for 5 s"]
+
+
 async def test_sink_that_is_owed_too_many_private_bytes_is_given_up():
     async with Hall() as hall:
         owner = hall.seat()
