@@ -167,7 +167,7 @@ def test_what_node_media_server_pushes_to_us_is_what_was_published_there(tmp_pat
 
         def push():
             node.start_relay("push", "s", far.url("live/s"))  # the stream has to be there
-            far.wait_for("publish started", stream="live/s")
+            node.wait_for_push()
 
         publish(node.address, footage, once_ready(push, footage.tags))
         path = recording(far)

@@ -90,12 +90,13 @@ def test_a_stream_is_brought_when_it_is_played_and_let_go_afterwards(origin, dir
 
 
 def test_a_recording_that_is_asked_for_brings_its_stream_and_keeps_it(origin, directory, media):
-    config = pull(origin.url("live/s"), more="on_demand = true\nidle_s = 0.5\n")
+    # Longer than between the answer of the source and the recording, also where one of them stands still.
+    config = pull(origin.url("live/s"), more="on_demand = true\nidle_s = 3\n")
     with Server(directory, config) as server, LivePublisher(origin.address, "s", media) as publisher:
         publisher.wait_until_sent(1000)
         started = server.api.post("records", {"stream": "live/s"})
         assert started.status in {200, 201}, started.body
-        publisher.wait_until_sent(publisher.sent_ms + 2000)
+        publisher.wait_until_sent(publisher.sent_ms + 5000)
         assert not server.found("pull idle")
         server.api.post(f"records/{started.body['task_id']}/stop")
         server.wait_for("pull idle", stream="live/s")

@@ -181,6 +181,7 @@ LIGHT = [
 """Made-up pictures, ten a second: a hundred players keep all of them in memory for some minutes."""
 
 
+@pytest.mark.timeout(300)  # pauses between tries double, and each round waits for the end of one
 def test_a_target_that_is_killed_and_restarted_has_the_stream_back_each_time(tmp_path, prove):
     port = free_port()
     rounds, players = (20, 100) if prove else (3, 20)

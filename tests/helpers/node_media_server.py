@@ -71,6 +71,10 @@ class NodeMediaServer(Program):
         """Wait until the other server has said that it plays to a relay task."""
         self.wait_for_line("status NetStream.Play.Start")
 
+    def wait_for_push(self) -> None:
+        """Wait until the other server has granted a relay task's publish; what is published here from now on goes there."""
+        self.wait_for_line("status NetStream.Publish.Start")
+
     def start_relay(self, mode: str, stream: str, url: str) -> None:
         """
         Create a relay task.
