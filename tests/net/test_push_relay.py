@@ -160,7 +160,8 @@ async def test_a_target_that_takes_nothing_is_connected_to_anew_and_nobody_else_
             await rig.source.send(inter_frame(time_ms, size=100_000))
         await rig.until(lambda: rig.services.fanout._blocked)
         await player.media(4 + 98)
-        rig.services.fanout.cut_off_stalled(rig.loop.time() + 31)
+        cut_off = rig.services.fanout.cut_off_stalled
+        await rig.until(lambda: cut_off(rig.loop.time() + 31) or RelayState.BACKING_OFF in relaying.states)
         status = await relaying.until(RelayState.BACKING_OFF)
         await (await hands.hand(1)).grant()
         await relaying.live(2)

@@ -172,7 +172,8 @@ async def test_a_target_that_takes_nothing_is_given_up_and_not_even_goodbye_keep
         await attempt.rig.until(lambda: attempt.connection._sink.blocked)
         if finishing:
             attempt.connection.finish("over")
-        attempt.rig.services.fanout.cut_off_stalled(attempt.rig.loop.time() + 1)
+        cut_off, loop = attempt.rig.services.fanout.cut_off_stalled, attempt.rig.loop
+        await attempt.rig.until(lambda: cut_off(loop.time() + 1) or attempt.connection.ended.done())
 
         assert await attempt.connection.ended == Parting(reason)
 
