@@ -389,6 +389,9 @@ class LivePublisher:
         self._repeat = repeat
         self.connection = Connection(address).connect(app, properties).publish(stream)
         self.sent: list[FlvTag] = []
+        """With the tag that is under way: whatever anybody has received is in it."""
+        self.sent_ms = -1
+        """The time of the newest tag that has been sent."""
         self.failure: OSError | None = None
         self._tags = tags
         self._changed = threading.Condition()
@@ -402,11 +405,6 @@ class LivePublisher:
     def __exit__(self, *_error) -> None:
         self._halt()
         self.connection.close()
-
-    @property
-    def sent_ms(self) -> int:
-        """The time of the newest tag that was sent."""
-        return self.sent[-1].timestamp_ms if self.sent else -1
 
     def wait_until_sent(self, media_ms: int) -> None:
         """Wait until the stream has come to a time."""
@@ -445,9 +443,14 @@ class LivePublisher:
 
     def _send(self, tags: Iterable[FlvTag]) -> None:
         for tag in tags:
-            self.connection.send_tag(tag)
+            self.sent.append(tag)  # first: a player may have it before this thread runs again
+            try:
+                self.connection.send_tag(tag)
+            except OSError:
+                self.sent.pop()
+                raise
             with self._changed:
-                self.sent.append(tag)
+                self.sent_ms = tag.timestamp_ms
                 self._changed.notify_all()
 
     def _paced(self) -> Iterable[FlvTag]:
