@@ -21,7 +21,7 @@ import av
 import pytest
 
 from rtmpd.wire.messages import AGGREGATE, Message
-from tests.helpers.attack import HANDSHAKE, STATES, Arena, wire
+from tests.helpers.attack import DEADLINE_S, HANDSHAKE, STATES, Arena, wire
 from tests.helpers.chunks import header, set_chunk_size
 from tests.helpers.processes import wait_until
 from tests.helpers.transcript import audio, data, video
@@ -30,12 +30,14 @@ from tests.helpers.witness import WITNESS
 pytestmark = pytest.mark.e2e
 
 HALF_OPEN = 10_000
+HALF_OPEN_S = 5
+"""Of the server's processor time, for all of them: half a second is usual."""
 PER_ADDRESS = 500
 ADMITTED_PER_ADDRESS = 200
 SPARE_FILES = 200
 """Descriptors of the test itself."""
 FLOOD_S = 1.5
-"""Longer than a frame of the witness may take."""
+"""More than the server may work before it passes on a frame of the witness."""
 RECORDINGS = 6
 LOG_BYTES = 16 << 20
 """What the log of a stream keeps, by default."""
@@ -90,21 +92,25 @@ def end_of(connection):
 def test_9_10_000_half_open_connections_end_and_cost_little(arena, descriptors):
     count = min(HALF_OPEN, descriptors)
     files = arena.server.open_files()
-    began_s = time.monotonic()
+    began_s = arena.server.cpu_s()
     with contextlib.ExitStack() as stack:
         sources = [arena.source() for _ in range(0, count, PER_ADDRESS)]
         opened = [each for source in sources for each in half_open(arena, stack, PER_ADDRESS, source)]
         most = arena.server.open_files()
         for connection in opened:
             end_of(connection)
-    seconds = time.monotonic() - began_s
-    ended = [line for line in arena.server.found("closed") if line["address"] in sources]
-    print(f"{len(opened)} half-open connections ended in {seconds:.1f} s, {len(ended)} of them admitted")  # noqa: T201
-    assert {line["reason"] for line in ended} == {"timeout: no handshake within 1 s"}
-    assert ADMITTED_PER_ADDRESS <= len(ended) < len(opened)
+    worked_s = arena.server.cpu_s() - began_s
+
+    def ended():
+        return [line for line in arena.server.found("closed") if line["address"] in sources]
+
+    wait_until(lambda: len(ended()) >= ADMITTED_PER_ADDRESS, "the end of those admitted")
+    print(f"{len(opened)} half-open connections cost {worked_s:.1f} s, {len(ended())} of them were admitted")  # noqa: T201
+    assert {line["reason"] for line in ended()} == {f"timeout: no handshake within {DEADLINE_S} s"}
+    assert len(ended()) < len(opened)
     assert most < files + 700
     assert arena.server.found("connections refused: a limit on connections is reached")
-    assert seconds < 10
+    assert worked_s < HALF_OPEN_S
 
 
 def test_9_half_open_connections_of_one_address_do_not_shut_others_out(arena):
@@ -165,7 +171,7 @@ def test_68_69_players_that_read_nothing_or_a_byte_at_a_time_are_let_go_and_cost
         grown_bytes = arena.server.resident_bytes() - resident_bytes
         reasons = [player.log_line()["reason"] for player in players]
     print(f"unsent {list(unsent_bytes.values())} bytes, grown {grown_bytes} bytes")  # noqa: T201
-    assert reasons == ["too slow: nothing taken for 1 s"] * 2
+    assert reasons == [f"too slow: nothing taken for {DEADLINE_S} s"] * 2
     assert all(0 < unsent < KERNEL_BYTES for unsent in unsent_bytes.values())
     assert grown_bytes < SLACK_BYTES
 
@@ -298,10 +304,10 @@ def test_72_a_peer_that_closes_its_direction_is_closed(state, part, arena):
 def test_73_who_falls_silent_is_let_go_and_its_name_is_free(arena):
     names = ["half a header", "half a message", "between messages"]
     reasons = {
-        "shaken": "timeout: no connect within 1 s",
-        "connected": "timeout: neither publish nor play within 1 s",
-        "waiting": "refused: NetStream.Play.StreamNotFound: nobody published live/nobody for 1 s",
-    } | dict.fromkeys(names, "timeout: nothing from the publisher for 2 s")
+        "shaken": f"timeout: no connect within {DEADLINE_S} s",
+        "connected": f"timeout: neither publish nor play within {DEADLINE_S} s",
+        "waiting": f"refused: NetStream.Play.StreamNotFound: nobody published live/nobody for {DEADLINE_S} s",
+    } | dict.fromkeys(names, f"timeout: nothing from the publisher for {DEADLINE_S} s")
     with contextlib.ExitStack() as stack:
         silent = {what: stack.enter_context(arena.attacker()) for what in reasons}
         for name in names:

@@ -11,6 +11,7 @@ from __future__ import annotations
 import contextlib
 import io
 import threading
+import time
 from pathlib import Path
 
 import av
@@ -25,6 +26,7 @@ from tests.helpers.chunks import set_chunk_size
 from tests.helpers.footage import demux, feed_of
 from tests.helpers.hostile_media import AVC_KEY, ROWS, metadata, pictures
 from tests.helpers.media import frames_of, is_key_frame, packets_of, read_tags
+from tests.helpers.processes import wait_until
 from tests.helpers.transcript import command
 
 pytestmark = pytest.mark.e2e
@@ -90,6 +92,11 @@ class Stage:
         found = (Message(*tag[:2], 1, tag.body, CHUNK_STREAM_IDS[tag.type_id]) for tag in tags)
         self.publisher.send(wire(*found, chunk_size=CHUNK_SIZE))
 
+    def wait_for_player(self):
+        """Wait until the player has the newest frame: one that is two groups behind may rightly be spared the older one."""
+        newest = frames_of(self.sent)[-1:]
+        wait_until(lambda: frames_of(self.player.media[-1:]) == newest, "the newest frame at the player")
+
     def finish(self):
         """End the stream; what the player got, and the tags of the recording."""
         self.publisher.send(wire(command("deleteStream", 0, None, 1)))
@@ -134,7 +141,9 @@ def test_valid_frames_come_through_to_the_player_and_the_file(bodies, valid, are
     frames = frames_of([*first, *second])
     with Stage(arena, bodies.name) as stage:
         stage.valid = [*first, *second]
-        stage.send([*bodies.tags, *first, *bodies.tags, *second])
+        stage.send([*bodies.tags, *first])
+        stage.wait_for_player()
+        stage.send([*bodies.tags, *second])
         stage.publisher.ping()
         with arena.attacker() as late:
             late.play(stage.path.partition("/")[2], app="recorded")
@@ -221,16 +230,17 @@ def test_66_metadata_with_each_frame_reaches_the_player_within_its_rate(valid, a
     first, second = valid
     bomb = metadata(EcmaArray({"x": "y" * 1_000_000}))
     pictures_only = [tag for tag in first if tag.type_id == VIDEO]
+    began_s = time.monotonic()
     with Stage(arena, "bomb") as stage:
         stage.send(first)
         for tag in pictures_only[:20]:
             stage.send([*bomb, tag])
         stage.send(second)
         played, recorded = stage.finish()
-        seconds = arena.server.wait_for("recording closed", stream=stage.path)["duration_ms"] / 1000
+    seconds = time.monotonic() - began_s  # the limit is one of time, however long somebody stood still in between
     got = sum(len(each.body) for each in played if each.type_id == DATA_AMF0)
     print(f"{got} bytes of metadata of {20 * len(bomb[0].body)}")  # noqa: T201
-    assert got <= METADATA_BURST_BYTES + METADATA_BYTES_PER_S * (seconds + 1)
+    assert got <= METADATA_BURST_BYTES + METADATA_BYTES_PER_S * seconds
     assert_holds(played, frames_of(second))
     assert_holds(recorded, frames_of(second))
     assert packets_of(stage.file)

@@ -228,6 +228,11 @@ class Server(Program):
         pages = int(Path(f"/proc/{self.pid}/statm").read_text().split()[1])
         return pages * os.sysconf("SC_PAGE_SIZE")
 
+    def cpu_s(self) -> float:
+        """Processor time that it has used: what it worked, however long it was kept from it."""
+        fields = Path(f"/proc/{self.pid}/stat").read_text().rpartition(")")[2].split()
+        return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
+
     def open_files(self) -> int:
         """How many descriptors it has."""
         return len(list(Path(f"/proc/{self.pid}/fd").iterdir()))
