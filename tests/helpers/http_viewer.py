@@ -21,6 +21,7 @@ class HttpViewer:
         address: tuple[str, int],
         path: str,
         *,
+        source: str = "127.0.0.1",
         headers: str = "",
         tls: ssl.SSLContext | None = None,
         receive_buffer_bytes: int | None = None,
@@ -31,6 +32,7 @@ class HttpViewer:
         Args:
             address: of the server.
             path: with its query.
+            source: our own address, any of 127.0.0.0/8.
             headers: more lines, each with its end.
             tls: speak HTTPS.
             receive_buffer_bytes: what the kernel may keep for us.
@@ -45,6 +47,7 @@ class HttpViewer:
         try:
             if receive_buffer_bytes is not None:
                 self._socket.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, receive_buffer_bytes)
+            self._socket.bind((source, 0))
             self._socket.connect(address)
             if tls is not None:
                 self._socket = tls.wrap_socket(self._socket, server_hostname=address[0])
