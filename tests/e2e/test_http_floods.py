@@ -17,7 +17,8 @@ from concurrent.futures import ThreadPoolExecutor
 import pytest
 
 from tests.helpers.api import Api, refused
-from tests.helpers.attack import CONFIG, Arena
+from tests.helpers.attack import Arena
+from tests.helpers.listening import refused as is_let_go
 from tests.helpers.processes import PATIENCE_S, wait_until
 from tests.helpers.rtmp_client import Connection
 from tests.helpers.witness import WITNESS
@@ -31,6 +32,12 @@ GROWN_BYTES = 96 << 20
 """The allocator keeps up to 60 MB of what connections had in their buffers; what is kept for ever grows by 250 MB a second."""
 CONNECTIONS = 1024
 """That the server may have."""
+CONFIG = f"""
+[http]
+connections = {CONNECTIONS}
+[apps.live]
+grace_s = 0
+"""
 SILENT = 2000
 OWN_FILES = 200
 """Of the tests themselves."""
@@ -41,6 +48,7 @@ FOLLOWERS = 64
 EVENTS = 400
 """More than a follower's queue and its socket's buffers hold."""
 HEAD = "POST /api/v1/pushes HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\n"
+INJECTOR = "127.0.1.1"
 INJECTED = 'x\n{"event": "forged"}\r\n\x1b[2J\u202e\x00"'
 
 
@@ -62,8 +70,7 @@ FLOOD_OF = {
 
 @pytest.fixture(scope="module")
 def arena(tmp_path_factory):
-    config = f"{CONFIG}\n[http]\nconnections = {CONNECTIONS}\n"
-    with Arena(tmp_path_factory.mktemp("arena"), config) as arena:
+    with Arena(tmp_path_factory.mktemp("arena"), CONFIG) as arena:
         yield arena
 
 
@@ -116,23 +123,21 @@ def many_files():
 def test_thousands_that_ask_for_nothing_are_bounded_and_do_not_reach_the_control_socket(arena, many_files, sent):
     server = arena.server
     files, before = server.open_files(), server.resident_bytes()
-    seen = [files]
-
-    def is_full():
-        seen.append(server.open_files())
-        return max(seen) >= files + CONNECTIONS
-
+    seen, attackers = [files], []
     with contextlib.ExitStack() as stack:
         for number in range(1, SILENT + 1):
             attacker = stack.enter_context(connect(server.http_address))
             with contextlib.suppress(OSError):  # those that there is no room for
                 attacker.sendall(sent)
+            attacker.setblocking(False)
+            attackers.append(attacker)
             # Not only when all are open: on a busy machine the first have been silent for too long by then.
             if not number % LOOK_EVERY:
-                is_full()
-        wait_until(is_full, "as many as may be")
+                seen.append(server.open_files())
+        wait_until(lambda: sum(map(is_let_go, attackers)) >= SILENT - CONNECTIONS, "the rest to be turned away")
+        seen.append(server.open_files())
         assert server.api.get("streams").status == 200
-    assert max(seen) < files + CONNECTIONS + SPARE_FILES
+    assert abs(max(seen) - files - CONNECTIONS) < SPARE_FILES
     wait_until(lambda: server.open_files() <= files, "all connections to be closed")
     assert Api(server.http_address).get("streams").status == 200
     assert server.resident_bytes() - before < GROWN_BYTES
@@ -170,17 +175,16 @@ def test_what_callers_and_clients_write_stays_in_its_line_of_the_log(arena):
         connection.request("GET", "/api/v1/events")
         events = connection.getresponse()
         assert events.status == 200
-        with contextlib.suppress(Exception), Connection(server.address).connect("live") as client:
-            client.publish(INJECTED)
-        with contextlib.suppress(Exception), Connection(server.address).connect(INJECTED) as client:
-            client.publish("x")
+        for app, stream in (("live", INJECTED), (INJECTED, "x")):
+            with contextlib.suppress(Exception), Connection(server.address, source=INJECTOR).connect(app) as client:
+                client.publish(stream)
         push = api.start_push(f"live/{WITNESS}", channel_name=INJECTED, channel_desc=INJECTED)
         task = api.start_record(f"live/{WITNESS}", tags=[INJECTED])["task_id"]
         api.stop_record(task)
         api.stop_push(push["channel_id"])
         api.get("streams/live/%0Ax%1B")
         api.request("DELETE", "recordings/%0d%0aX-Injected:%201", None, {})
-        server.wait_for("closed", count=2)
+        server.wait_for("closed", count=2, address=INJECTOR)
         assert api.post("reload").status == 200
         lines = iter(lambda: events.readline().decode(), "")
         text = "".join(itertools.takewhile(lambda line: line != "event: configuration-reloaded\n", lines))
