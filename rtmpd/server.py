@@ -71,10 +71,10 @@ _RECORDINGS_CLOSE_S = 10.0
 _CALLBACKS_LEAVE_S = 3.0
 """At shutdown: for callbacks that are due to be tried once; the next server goes on with the rest."""
 _PUSHES_CLOSE_S = 3.0
-_PACKAGED_S = 2.0
-"""At shutdown: for the packager to send what is left of the streams."""
-_PLAYLISTS_READ_S = 2.5
-"""At shutdown: for viewers of HLS to come for it. They ask once in a target duration, 2 s by default."""
+_PACKAGED_S = 5.0
+"""At shutdown: for the packager to send what is left of the streams. It takes moments, unless the machine stalls."""
+_PLAYLISTS_READ_S = 4.0
+"""At shutdown: for viewers of HLS to come for it. They ask once in a target duration, 2 s by default, and may stall as long."""
 _PACKAGER_ENDS_S = 1.0
 _STOPS = "server stops"
 _SAME_SIGNAL_S = 1.0

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import io
+import os
 import re
 import signal
 import threading
@@ -20,6 +21,8 @@ from tests.helpers.server import Server
 
 pytestmark = pytest.mark.e2e
 
+STALL_S = 2.5
+"""As long as a process may stand still on a machine with others."""
 RECORDED = '[apps.live]\nrecord = "auto"\nresume_s = 0\n'
 
 
@@ -122,6 +125,15 @@ def by_kind(packets: list[Packet]) -> dict[str, list[str]]:
     return found
 
 
+def assert_has_the_end(watcher: Watcher, server: Server) -> None:
+    """See that what came to a watcher is what was recorded, up to its end."""
+    (path,) = server.recordings("live/s")
+    recorded = by_kind(packets_of(path))
+    for each, packets in watcher.packets().items():
+        assert len(packets) > 25
+        assert packets == recorded[each][-len(packets) :], each
+
+
 @pytest.mark.parametrize("kind", [Mp4, Hls, LowLatencyHls])
 def test_viewers_have_the_last_frame_of_a_server_that_stops(kind, directory, sources):
     with Server(directory, RECORDED) as server, LivePublisher(server.address, "s", sources.tags("long")) as publisher:
@@ -133,10 +145,25 @@ def test_viewers_have_the_last_frame_of_a_server_that_stops(kind, directory, sou
             assert server.wait() == 0
         server.check_log()
 
-    (path,) = server.recordings("live/s")
-    recorded = by_kind(packets_of(path))
-    for each, packets in watcher.packets().items():
-        assert len(packets) > 25
-        assert packets == recorded[each][-len(packets) :], each
+    assert_has_the_end(watcher, server)
     if kind is not Mp4:
         assert "#EXT-X-ENDLIST" not in watcher._playlist
+
+
+def test_they_have_it_even_where_the_packager_stalls(directory, sources):
+    with Server(directory, RECORDED) as server, LivePublisher(server.address, "s", sources.tags("long")) as publisher:
+        with Mp4(server) as watcher:
+            wait_until(lambda: len(watcher.data) > 100_000, "media")
+            packager = server.child("rtmpd.workers.packager_process")
+            os.kill(packager, signal.SIGSTOP)
+            try:
+                publisher.wait_until_sent(publisher.sent_ms + 700)
+                server.signal(signal.SIGTERM)
+                server.wait_for("stopping")
+                threading.Event().wait(STALL_S)
+            finally:
+                os.kill(packager, signal.SIGCONT)
+            assert server.wait() == 0
+        server.check_log()
+
+    assert_has_the_end(watcher, server)
