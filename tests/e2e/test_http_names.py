@@ -12,7 +12,7 @@ from rtmpd.web.console import Console
 from rtmpd.web.recordings import PREFIX
 from rtmpd.web.routes import ROUTES
 from rtmpd.web.session_desk import PATH
-from tests.helpers.processes import PATIENCE_S
+from tests.helpers.processes import PATIENCE_S, wait_until
 from tests.helpers.rtmp_client import LivePublisher
 from tests.helpers.server import Server
 
@@ -46,10 +46,11 @@ def test_the_names_are_those_that_the_server_uses():
 def test_an_application_may_be_called_like_a_path_of_the_server(server, sources, name):
     with LivePublisher(server.address, "s", sources.tags("long"), app=name) as publisher:
         publisher.wait_until_sent(1_500)
+        # First what has a whole segment: a key frame, which a picture is made of, is there by then.
+        wait_until(lambda: get(server, f"/{name}/s.m3u8")[0] == 200, "a playlist")
+        _, playlist = get(server, f"/{name}/s.m3u8")
+        segment = next(line for line in playlist.decode().split() if line.endswith(".m4s"))
+        assert get(server, f"/{name}/{segment}")[0] == 200
         for ending, begins in (("flv", b"FLV"), ("mp4", b"\0\0\0"), ("jpg", b"\xff\xd8")):
             status, body = get(server, f"/{name}/s.{ending}")
             assert (status, body[: len(begins)]) == (200, begins)
-        status, playlist = get(server, f"/{name}/s.m3u8")
-        assert status == 200
-        segment = next(line for line in playlist.decode().split() if line.endswith(".m4s"))
-        assert get(server, f"/{name}/{segment}")[0] == 200

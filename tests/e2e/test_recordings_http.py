@@ -96,7 +96,7 @@ def test_a_file_is_had_by_the_url_that_is_told(server, file_format, content_type
     assert (status, headers["content-type"]) == (200, content_type)
     assert body == on_disk(server, file).read_bytes()
     assert file_format == "hls" or len(body) == file["size"]
-    assert file["url"] in [each.get("video_url") for each in server.receiver.bodies]
+    wait_until(lambda: any(each.get("video_url") == file["url"] for each in server.receiver.bodies), "its callback")
 
 
 def test_what_is_fetched_by_ranges_is_the_file(server):
