@@ -15,7 +15,8 @@ import av
 import pytest
 
 from rtmpd.workers.thumbnails import STREAM_KEPT_S
-from tests.helpers.media import HEIGHT, WIDTH
+from tests.helpers.http_viewer import HttpViewer
+from tests.helpers.media import HEIGHT, WIDTH, is_key_frame, read_tags
 from tests.helpers.processes import PATIENCE_S, wait_until
 from tests.helpers.rtmp_client import Connection, LivePublisher
 from tests.helpers.server import Server
@@ -50,6 +51,11 @@ def size_of(jpeg):
 def painters(server):
     """The processes that make pictures."""
     return [pid for pid in server.children() if b"--address-space-bytes" in command_line(pid)]
+
+
+def has_picture(path):
+    """Whether an FLV file has something to show."""
+    return path.exists() and any(map(is_key_frame, read_tags(path)))
 
 
 def command_line(pid):
@@ -87,7 +93,11 @@ def test_a_stream_shows_its_newest_key_frame_which_moves_on(server, sources, cod
 
 def test_fifty_who_ask_at_once_cost_one_picture(server, sources):
     with LivePublisher(server.address, "many", sources.tags("long")):
-        server.api.wait_for_stream("live/many")
+        # Not by asking for the picture: it would be made then, for one.
+        with HttpViewer(server.http_address, "/live/many.flv") as viewer:
+            while not any(map(is_key_frame, viewer.tags)):
+                assert viewer.read()
+        wait_until(lambda: not server.api.stream("live/many")["players"], "the viewer to be gone")
         with ThreadPoolExecutor(VIEWERS) as pool:
             answers = list(pool.map(lambda _: fetch(server, "/live/many.jpg"), range(VIEWERS)))
         assert not server.api.stream("live/many")["players"]
@@ -98,17 +108,20 @@ def test_fifty_who_ask_at_once_cost_one_picture(server, sources):
 
 
 def test_a_recording_shows_a_picture_of_it_while_it_grows_and_when_it_is_closed(server, sources):
-    with LivePublisher(server.address, "recorded", sources.tags("long")) as publisher:
+    with LivePublisher(server.address, "recorded", sources.tags("long")):
         server.api.wait_for_stream("live/recorded")
-        task = server.api.start_record("live/recorded", formats=["flv", "mp4", "hls", "m4a"])["task_id"]
-        publisher.wait_until_sent(publisher.sent_ms + 3000)
-        grown = {}
-        for file in server.api.get("recordings?stream=live/recorded&state=open").body["recordings"]:
-            grown[file["format"]] = fetch(server, f"/recordings/{file['file_id']}.jpg")[0]
+        formats = ["flv", "mp4", "hls", "m4a"]
+        task = server.api.start_record("live/recorded", formats=formats)["task_id"]
+        open_files = "recordings?stream=live/recorded&state=open"
+        wait_until(lambda: len(server.api.get(open_files).body["recordings"]) == len(formats), "all files")
+        growing = {file["format"]: file for file in server.api.get(open_files).body["recordings"]}
+        # Where there was no picture none is looked for in the next minute.
+        wait_until(lambda: has_picture(server.data / "recordings" / growing["flv"]["path"]), "a picture in a file")
+        grown = {each: fetch(server, f"/recordings/{growing[each]['file_id']}.jpg")[0] for each in ("flv", "m4a")}
         files = server.api.stop_record(task)["files"]
         answers = {each["format"]: fetch(server, f"/recordings/{each['file_id']}.jpg") for each in files}
 
-    assert (grown["flv"], grown["m4a"]) == (200, 404)
+    assert grown == {"flv": 200, "m4a": 404}
     sizes = {each: size_of(body) if status == 200 else status for each, (status, _, body) in answers.items()}
     assert sizes == {**dict.fromkeys(("flv", "mp4", "hls"), (WIDTH, HEIGHT)), "m4a": 404}
     assert answers["flv"][1]["Cache-Control"] == "private, max-age=3600"
@@ -161,9 +174,12 @@ def test_a_process_that_dies_is_replaced(server, sources):
         for tag in tags:
             publisher.send_tag(tag)
         wait_until(lambda: fetch(server, "/live/first.jpg")[0] == 200, "a picture")
-    workers = set(server.children()) - set(painters(server))
-    for pid in painters(server):
+    killed = painters(server)
+    workers = set(server.children()) - set(killed)
+    for pid in killed:
         os.kill(pid, signal.SIGKILL)
+    # The picture that one of them is given before the server knows costs it.
+    wait_until(lambda: not set(killed) & set(server.children()), "the server to know")
     with Connection(server.address).connect().publish("second") as publisher:
         for tag in tags:
             publisher.send_tag(tag)
