@@ -27,7 +27,8 @@ pytestmark = pytest.mark.e2e
 
 CONFIG = """
 [players]
-wait_s = 10
+wait_s = 60
+lag_limit_s = 120
 [http]
 token = "a-token"
 [log]
