@@ -124,6 +124,12 @@ def test_thousands_that_ask_for_nothing_are_bounded_and_do_not_reach_the_control
     server = arena.server
     files, before = server.open_files(), server.resident_bytes()
     seen, attackers = [files], []
+
+    def rest_is_turned_away():
+        let_go = sum(map(is_let_go, attackers))
+        seen.append(server.open_files())  # after that: those that there is room for are all there by then
+        return let_go >= SILENT - CONNECTIONS
+
     with contextlib.ExitStack() as stack:
         for number in range(1, SILENT + 1):
             attacker = stack.enter_context(connect(server.http_address))
@@ -134,8 +140,7 @@ def test_thousands_that_ask_for_nothing_are_bounded_and_do_not_reach_the_control
             # Not only when all are open: on a busy machine the first have been silent for too long by then.
             if not number % LOOK_EVERY:
                 seen.append(server.open_files())
-        wait_until(lambda: sum(map(is_let_go, attackers)) >= SILENT - CONNECTIONS, "the rest to be turned away")
-        seen.append(server.open_files())
+        wait_until(rest_is_turned_away, "the rest to be turned away")
         assert server.api.get("streams").status == 200
     assert abs(max(seen) - files - CONNECTIONS) < SPARE_FILES
     wait_until(lambda: server.open_files() <= files, "all connections to be closed")
