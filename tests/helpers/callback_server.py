@@ -38,13 +38,8 @@ _TAKEN = (200, Odd.LARGE, Odd.LOSE)
 class CallbackServer:
     """Answers 200, or what it is told to, and checks the signature of everything."""
 
-    def __init__(self, port: int = 0) -> None:
-        """
-        Listen.
-
-        Args:
-            port: one that was in use before, to be back under the same URL; 0: any.
-        """
+    def __init__(self) -> None:
+        """Listen on a free port, which is kept while it is down."""
         self.bodies: list[dict[str, Any]] = []
         """Everything that was taken, in the order of arrival."""
         self.attempts: list[dict[str, Any]] = []
@@ -52,9 +47,13 @@ class CallbackServer:
         self.answer: Callable[[dict[str, Any]], int | Odd] = lambda _body: 200
         """The status for a body, or what is done instead; called with one body at a time."""
         self.faults: list[str] = []
-        self._port = port
         self._lock = threading.Lock()
         self._up: _Listening | None = None
+        # Bound and never listening: who connects while it is down is refused, and nobody else is given the port.
+        self._place = socket.socket()
+        self._place.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        self._place.bind(("127.0.0.1", 0))
+        self.port = int(self._place.getsockname()[1])
         self.come_back()
 
     def __enter__(self):
@@ -64,11 +63,6 @@ class CallbackServer:
         self.close()
         if kind is None:
             assert not self.faults, self.faults
-
-    @property
-    def port(self) -> int:
-        """Where it listens."""
-        return self._port
 
     @property
     def config(self) -> str:
@@ -88,12 +82,12 @@ class CallbackServer:
 
     def come_back(self) -> None:
         """Listen again, on the same port."""
-        self._up = _Listening(self._port, self._take, self.faults)
-        self._port = self._up.server_address[1]
+        self._up = _Listening(self.port, self._take, self.faults)
 
     def close(self) -> None:
-        """Stop listening; harmless when called again."""
+        """Stop listening, and give up the port."""
         self.go_down()
+        self._place.close()
 
     def of(self, stream: str, *event_types: int) -> list[dict[str, Any]]:
         """What came of a stream, of some types or all."""

@@ -36,13 +36,20 @@ def wait_until(reached: Callable[[], bool], what: str | Callable[[], str], timeo
 class Program:
     """A process whose output is kept line by line."""
 
-    def __init__(self, command: Sequence[str | Path], *, environment: Mapping[str, str] | None = None) -> None:
+    def __init__(
+        self,
+        command: Sequence[str | Path],
+        *,
+        environment: Mapping[str, str] | None = None,
+        process_group: int | None = None,
+    ) -> None:
         """
         Start it.
 
         Args:
             command: program and arguments.
             environment: added to ours.
+            process_group: that it joins; 0 for one of its own, by default ours.
         """
         self.command = [str(part) for part in command]
         self.stdout: list[str] = []
@@ -57,6 +64,7 @@ class Program:
             errors="replace",
             cwd=ROOT,
             env=os.environ | {"PYTHONPATH": str(ROOT)} | dict(environment or {}),
+            process_group=process_group,
         )
         self._readers = [
             threading.Thread(target=self._read, args=(stream, lines), daemon=True)

@@ -7,10 +7,13 @@ An RTMP client on rtmpd's own wire layer: for what real clients cannot do, such 
 from __future__ import annotations
 
 import contextlib
+import fcntl
 import os
 import socket
 import ssl
 import struct
+import sys
+import termios
 import threading
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
@@ -32,7 +35,7 @@ from rtmpd.wire.messages import (
     decode_user_control,
     encode_set_chunk_size,
 )
-from tests.helpers.processes import PATIENCE_S
+from tests.helpers.processes import PATIENCE_S, wait_until
 
 _CHUNK_SIZE = 65536
 _CHUNK_STREAM_IDS = {AUDIO: 4, VIDEO: 6, DATA_AMF0: 5}
@@ -40,6 +43,8 @@ NOTHING: Mapping[str, object] = MappingProxyType({})
 RECONNECTS: Mapping[str, object] = MappingProxyType({"capsEx": 1.0})
 """In connect: of a client that understands a reconnect request."""
 _MEDIA = (AUDIO, VIDEO, DATA_AMF0)
+_ESTABLISHED = 1
+"""TCP_INFO begins with the state of the connection."""
 _SET_DATA_FRAME = b"\x02\x00\x0d@setDataFrame"
 _ON_METADATA = b"\x02\x00\x0aonMetaData"
 
@@ -98,6 +103,14 @@ class Connection:
     def socket(self) -> socket.socket:
         """For who reads it in another way, from now on."""
         return self._socket
+
+    @property
+    def unsent_bytes(self) -> int:
+        """What the kernel holds for the server: bytes that its side has not acknowledged; none when that has closed."""
+        (state,) = self._socket.getsockopt(socket.IPPROTO_TCP, socket.TCP_INFO, 1)
+        if state != _ESTABLISHED:
+            return 0
+        return int.from_bytes(fcntl.ioctl(self._socket, termios.TIOCOUTQ, bytes(4)), sys.byteorder)
 
     def connect(self, app: str = "live", properties: Mapping[str, object] = NOTHING) -> Connection:
         """Name the application, with more properties if there are any, and make a stream; returns itself."""
@@ -425,8 +438,10 @@ class LivePublisher:
         assert not self.failure, self.failure
 
     def drop(self) -> None:
-        """End it as a killed encoder does."""
+        """End it as a killed encoder does, when all that was sent is on the server's side."""
         self._halt()
+        # A reset takes with it what the kernel has not sent yet: a burst of messages waits for acknowledgements.
+        wait_until(lambda: not self.connection.unsent_bytes, "delivery of what was sent")
         self.connection.abort()
 
     def _halt(self) -> None:

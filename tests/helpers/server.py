@@ -83,7 +83,7 @@ class Server(Program):
         self._short = tempfile.TemporaryDirectory(prefix="rtmpd-")
         self.control = Path(self._short.name) / "sock"
         command = [sys.executable, "-m", "rtmpd", verb, "--config", self.config, "--data", self.data]
-        super().__init__([*command, "--control", self.control, *listen, *arguments])
+        super().__init__([*command, "--control", self.control, *listen, *arguments], process_group=0)
 
     def __enter__(self):
         try:
@@ -191,6 +191,13 @@ class Server(Program):
         assert code == 0, f"exit code {code}"
         wait_until(lambda: not any(map(is_alive, workers)), f"the end of the processes {workers} of the server")
         self.check_log()
+
+    def kill_all(self) -> None:
+        """End it together with its workers, as the kernel does: who lived on for a moment would act on the other's end."""
+        workers = self.children()
+        os.killpg(self.pid, signal.SIGKILL)
+        self.kill()
+        wait_until(lambda: not any(map(is_alive, workers)), f"the end of the processes {workers} of the server")
 
     def check_log(self) -> None:
         """See that nothing was logged that should not happen."""
