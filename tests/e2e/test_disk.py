@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import shutil
 import sqlite3
@@ -24,7 +25,7 @@ record_formats = ["flv", "mp4", "hls"]
 resume_s = 0
 """
 AS_ROOT = [] if os.geteuid() == 0 else ["sudo", "-n"]
-FORMATS = 3
+FORMATS = ("flv", "mp4", "hls")
 DISK_BYTES = 24 * 1024 * 1024
 FILLED_TO = 300_000
 """Bytes left free: a second or two of the three formats."""
@@ -36,7 +37,7 @@ def disk(directory):
     mounted = directory / "data"
     mounted.mkdir(parents=True)
     options = f"size={DISK_BYTES},uid={os.getuid()},gid={os.getgid()}"
-    command = [*AS_ROOT, "mount", "-t", "tmpfs", "-o", options, "tmpfs", mounted]
+    command = [*AS_ROOT, "mount", "--make-private", "-t", "tmpfs", "-o", options, "tmpfs", mounted]
     done = subprocess.run(command, capture_output=True, text=True, check=False)
     if done.returncode:
         reason = f"no disk can be mounted: {done.stderr.strip()}"
@@ -51,8 +52,30 @@ def fill(disk):
     """Take all room but a little."""
     state = os.statvfs(disk)
     ballast = disk / "ballast"
-    ballast.write_bytes(bytes(state.f_bavail * state.f_frsize - FILLED_TO))
+    with contextlib.suppress(OSError):  # recordings may have taken so much meanwhile that it is full now
+        ballast.write_bytes(bytes(state.f_bavail * state.f_frsize - FILLED_TO))
     return ballast
+
+
+def has_segment(server):
+    """Whether HLS, which is written to last, has a whole segment."""
+    return any("#EXTINF" in path.read_text() for path in server.recordings() if path.suffix == ".m3u8")
+
+
+def is_recorded(server, formats):
+    """Whether a file of each format is being written, as the log has it."""
+    events = {"recording started", "recording failed"}
+    newest = {line["format"]: line["event"] for line in list(server.log) if line["event"] in events}
+    return all(newest.get(each) == "recording started" for each in formats)
+
+
+def publish_on(server, publisher, formats):
+    """Publish until nothing has failed for a while: a failure from before may not have been told yet."""
+    failures = -1
+    while (count := len(server.found("recording failed"))) != failures:
+        failures = count
+        wait_until(lambda: is_recorded(server, formats), "files of all formats", timeout_s=60)
+        publisher.wait_until_sent(publisher.sent_ms + 2_500)
 
 
 def closed_files(data):
@@ -82,25 +105,23 @@ def test_a_full_disk_costs_what_does_not_fit_and_recording_resumes_when_there_is
     with Server(directory, CONFIG) as server, Player(server.address, "s") as player:
         server.allowed_errors |= {"recording failed", "index not written", "recordings not swept"}
         with LivePublisher(server.address, "s", sources.tags("long")) as publisher:
-            server.wait_for("recording started", count=FORMATS)
+            server.wait_for("recording started", count=len(FORMATS))
+            wait_until(lambda: has_segment(server), "something whole in each file")
             ballast = fill(disk)
-            for file_format in ("flv", "mp4", "hls"):
+            for file_format in FORMATS:
                 failed = server.wait_for("recording failed", format=file_format, timeout_s=60)
                 assert "No space left" in failed["reason"]
-            started = {each: len(server.found("recording started", format=each)) for each in ("flv", "mp4", "hls")}
             ballast.unlink()
-            for file_format, count in started.items():
-                server.wait_for("recording started", format=file_format, count=count + 1, timeout_s=60)
-            publisher.wait_until_sent(publisher.sent_ms + 2_500)
+            publish_on(server, publisher, FORMATS)
             publisher.finish()
         player.wait_for_end()
-        server.wait_for("recording closed", count=FORMATS, timeout_s=60)
-        wait_until(lambda: len(closed_files(server.data)) >= 2 * FORMATS, "the index of what was recorded")
+        server.wait_for("recording closed", count=len(FORMATS), timeout_s=60)
+        wait_until(lambda: len(closed_files(server.data)) >= 2 * len(FORMATS), "the index of what was recorded")
         found = assert_all_open(server)
         assert owed_errors(server.data)
 
     assert frames_of(player.media) == frames_of(publisher.sent)
-    assert {file_format for file_format, fault in found.values() if fault is None} == {"flv", "mp4", "hls"}
+    assert {file_format for file_format, fault in found.values() if fault is None} == {*FORMATS}
 
 
 def test_a_disk_that_turns_read_only_is_recorded_on_again_once_it_can_be_written(disk, directory, sources):
@@ -109,13 +130,9 @@ def test_a_disk_that_turns_read_only_is_recorded_on_again_once_it_can_be_written
         place = server.data / "recordings" / "live"
         with LivePublisher(server.address, "s", sources.tags("long")) as publisher:
             server.wait_for("recording started", count=2)
-            publisher.wait_until_sent(1_500)
             # What is open can still be written, here as after an error of a real disk; what is made or renamed cannot.
-            mount_read_only(place)
-            try:
+            with read_only(place, directory / "aside"):
                 server.wait_for("recording failed", format="hls", timeout_s=30)
-            finally:
-                subprocess.run([*AS_ROOT, "umount", place], check=True)
             server.wait_for("recording started", format="hls", count=2, timeout_s=60)
             publisher.wait_until_sent(publisher.sent_ms + 1_500)
             publisher.finish()
@@ -123,25 +140,40 @@ def test_a_disk_that_turns_read_only_is_recorded_on_again_once_it_can_be_written
         assert assert_all_open(server)
 
 
-def mount_read_only(place):
-    subprocess.run([*AS_ROOT, "mount", "--bind", place, place], check=True)
-    subprocess.run([*AS_ROOT, "mount", "-o", "remount,bind,ro", place], check=True)
+@contextlib.contextmanager
+def read_only(place, aside):
+    """Mount a folder read-only on itself: elsewhere first, so that nobody can open a file in it that is being changed."""
+    aside.mkdir()
+    with contextlib.ExitStack() as mounts:
+
+        def mount(*arguments):
+            subprocess.run([*AS_ROOT, "mount", *arguments], check=True)
+
+        def unmount(mounted):
+            subprocess.run([*AS_ROOT, "umount", "--lazy", mounted], check=True)
+
+        mount("--bind", place, aside)
+        mounts.callback(unmount, aside)
+        mount("-o", "remount,bind,ro", aside)
+        mount("--bind", aside, place)
+        mounts.callback(unmount, place)
+        yield
 
 
 def test_a_recordings_folder_that_is_removed_is_made_again_and_the_stream_plays_on(directory, sources):
     with Server(directory, CONFIG) as server, Player(server.address, "s") as player:
         server.allowed_errors |= {"recording failed", "index not verified"}
         with LivePublisher(server.address, "s", sources.tags("long")) as publisher:
-            server.wait_for("recording started", count=FORMATS)
-            publisher.wait_until_sent(1_200)
-            shutil.rmtree(server.data / "recordings")
-            for file_format in ("flv", "mp4", "hls"):
+            server.wait_for("recording started", count=len(FORMATS))
+            # Moved first: in a folder that is being emptied a file may be made, renamed, or found missing.
+            removed = (server.data / "recordings").rename(server.data / "removed")
+            shutil.rmtree(removed)
+            for file_format in FORMATS:
                 server.wait_for("recording failed", format=file_format, timeout_s=30)
-                server.wait_for("recording started", format=file_format, count=2, timeout_s=60)
-            publisher.wait_until_sent(publisher.sent_ms + 2_500)
+            publish_on(server, publisher, FORMATS)
             publisher.finish()
         player.wait_for_end()
-        server.wait_for("recording closed", count=FORMATS, timeout_s=30)
+        server.wait_for("recording closed", count=len(FORMATS), timeout_s=30)
         for path in closed_files(server.data):
             if (server.data / "recordings" / path).exists():
                 assert read_packets(server.data / "recordings" / path)
