@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import time
 from contextlib import asynccontextmanager
 
 import pytest
@@ -209,8 +210,23 @@ async def test_at_the_end_players_are_waited_for_until_they_have_gone(monkeypatc
         await asyncio.wait_for(leaving, 10)
 
 
+async def test_at_the_end_players_are_waited_for_though_the_server_itself_was_stopped_for_longer(monkeypatch):
+    monkeypatch.setattr(draining_module, "PLAYERS_LEAVE_S", 0.1)
+    monkeypatch.setattr(draining_module, "_LOOK_S", 0.01)
+    async with draining() as rig:
+        await rig.player_that_waits()
+        leaving = asyncio.ensure_future(rig.drainer.players_leave())
+        await asyncio.sleep(0)
+        time.sleep(0.2)  # noqa: ASYNC251 - as a process does that is not given a processor
+        for _ in range(5):
+            await asyncio.sleep(0)
+        assert not leaving.done()
+
+        await asyncio.wait_for(leaving, 10)
+
+
 async def test_at_the_end_players_that_stay_are_not_waited_for(monkeypatch):
-    monkeypatch.setattr(draining_module, "PLAYERS_LEAVE_S", 0.01)
+    monkeypatch.setattr(draining_module, "PLAYERS_LEAVE_S", 0.1)
     async with draining() as rig:
         await rig.player_that_waits()
 
