@@ -101,7 +101,10 @@ def run(config: Config, *, demo: bool = False, reload: Callable[[], Config]) -> 
     """
     gc.freeze()
     gc.set_threshold(*_GC_THRESHOLDS)
-    asyncio.run(Server(config, reload).serve(demo=demo))
+    with asyncio.Runner() as runner:
+        runner.run(Server(config, reload).serve(demo=demo))
+        # The loop gives up its handlers when it is closed: a signal that comes then would make a failure of a good end.
+        signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGTERM, signal.SIGINT, signal.SIGHUP})
 
 
 class _Bound(NamedTuple):

@@ -7,6 +7,7 @@ import resource
 import signal
 import socket
 import sys
+import time
 
 import pytest
 
@@ -28,9 +29,9 @@ def test_a_signal_in_mid_stream_closes_recordings_and_tells_players(number, dire
     with (
         Server(directory, RECORDED) as server,
         Player(server.address, "s") as player,
-        LivePublisher(server.address, "s", sources.tags("long")) as publisher,
+        LivePublisher(server.address, "s", sources.tags("long")),
     ):
-        publisher.wait_until_sent(1_200)
+        player.wait_until_played(1_200)
         server.signal(number)
         player.wait_for_end()
         assert server.wait() == 0
@@ -55,6 +56,17 @@ def test_a_signal_with_nobody_there_ends_the_server_at_once(directory):
         server.stop(timeout_s=5)
 
     assert [line["event"] for line in server.log] == ["serving", "stopping", "stopped"]
+
+
+def test_signals_at_the_very_end_do_not_make_a_failure_of_it(directory):
+    with Server(directory) as server:
+        server.api.post("drain", {"timeout": 0})
+        server.wait_for("stopped")
+        while server.running:
+            server.signal(signal.SIGTERM)
+
+        assert server.wait() == 0
+        server.check_log()
 
 
 def test_nobody_is_admitted_any_more_while_the_server_stops(directory):
@@ -197,6 +209,7 @@ def test_running_out_of_descriptors_is_survived(directory, sources):
         publisher.wait_until_sent(100)
         _, hard = resource.prlimit(server.pid, resource.RLIMIT_NOFILE)
         resource.prlimit(server.pid, resource.RLIMIT_NOFILE, (server.open_files() + 3, hard))
+        began_s = time.monotonic()
         with contextlib.ExitStack() as crowd:
             for _ in range(8):
                 crowd.enter_context(socket.create_connection(server.address, timeout=10))
@@ -208,4 +221,4 @@ def test_running_out_of_descriptors_is_survived(directory, sources):
         player.wait_for_end()
 
         assert frames_of(player.media) == frames_of(publisher.sent)
-        assert len(server.found("cannot accept")) <= 3
+        assert len(server.found("cannot accept")) <= 2 + time.monotonic() - began_s  # once a second
