@@ -181,7 +181,7 @@ def test_a_recording_is_finished_by_its_worker_when_the_server_alone_is_killed(d
         with Server(directory / str(run), CONFIG) as server, Player(server.address, "s") as player:
             worker = server.media_worker()
             with LivePublisher(server.address, "s", sources.tags("long")) as publisher:
-                player.wait_until(lambda: player.media and player.media[-1].timestamp_ms >= kill_ms, f"{kill_ms} ms")  # noqa: B023 - asked at once
+                player.wait_until_played(kill_ms)
                 server.kill()
             wait_until(lambda: not is_alive(worker), "the end of the worker")  # noqa: B023 - asked at once
             (path,) = server.recordings("live/s")

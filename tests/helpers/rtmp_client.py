@@ -334,6 +334,10 @@ class Player:
         """Wait until at least so many messages have come."""
         self.wait_until(lambda: len(self.media) >= count, f"{count} messages")
 
+    def wait_until_played(self, media_ms: int) -> None:
+        """Wait until the stream has come to a time here: what was sent before is with the server, whoever slept."""
+        self.wait_until(lambda: self.media and self.media[-1].timestamp_ms >= media_ms, f"{media_ms} ms")
+
     def wait_for_status(self, code: str, timeout_s: float = PATIENCE_S) -> None:
         """Wait for an onStatus."""
         self.wait_until(lambda: code in self.codes, code, timeout_s)
