@@ -15,16 +15,20 @@ from tests.helpers import clients
 from tests.helpers.api import Api
 from tests.helpers.callback_server import CallbackServer
 from tests.helpers.media import frames_of, from_start, packets_of, read_tags
-from tests.helpers.processes import Program
+from tests.helpers.processes import Program, wait_until
 from tests.helpers.rtmp_client import RECONNECTS, Connection, LivePublisher, Player
 from tests.helpers.server import Server
 
 pytestmark = pytest.mark.e2e
 
 RECORDED = '[apps.live]\nrecord = "auto"\n'
+LINGERS = "[apps.live]\n[limits]\nlinger_s = 10\n"
+"""Who is refused has time to read it, whoever sleeps."""
 REQUEST = "NetConnection.Connect.ReconnectRequest"
 SHUT_DOWN = "NetConnection.Connect.AppShutdown"
 NEVER_S = 3600
+PLAYED_BYTES = 100_000
+"""Some two seconds of a source."""
 
 
 def drain(server, **fields):
@@ -32,6 +36,16 @@ def drain(server, **fields):
     answer = server.api.post("drain", fields)
     assert answer.status == 200, answer
     return answer.body
+
+
+def wait_for_player(server, media_bytes=0):
+    """Wait until the server knows a player, whose request may still be on its way, and has sent it so much."""
+
+    def is_there():
+        found = server.api.get("clients").body["clients"]
+        return any(each["role"] == "play" and each["bytes_out"] >= media_bytes for each in found)
+
+    wait_until(is_there, f"a player with {media_bytes} bytes")
 
 
 def refusal(server):
@@ -59,7 +73,7 @@ def test_clients_that_can_move_to_the_next_server_and_the_old_one_ends_when_all_
         Player(old.address, "s", properties=RECONNECTS) as player,
         LivePublisher(old.address, "s", tags, properties=RECONNECTS) as publisher,
     ):
-        publisher.wait_until_sent(1_200)
+        player.wait_until_played(1_200)
         said = ("--timeout", NEVER_S, "--to", new.url("").removesuffix("/"), "--json")
         with Program([sys.executable, "-m", "rtmpd", "ctl", "drain", "--socket", old.control, *said]) as ctl:
             assert ctl.wait() == 0
@@ -89,6 +103,7 @@ def test_clients_that_can_move_to_the_next_server_and_the_old_one_ends_when_all_
 def test_nobody_new_is_let_in_and_the_api_and_load_balancers_are_told(directory):
     with Server(directory) as server, Player(server.address, "s") as player:
         server.wait_for("serving")
+        wait_for_player(server)
         health = Api(server.http_address)
         assert health.get("/healthz").status == 200
         connected = Connection(server.address).connect()
@@ -118,7 +133,8 @@ def test_nobody_new_is_let_in_and_the_api_and_load_balancers_are_told(directory)
 
 @pytest.mark.skipif(shutil.which("ffmpeg") is None, reason="no ffmpeg")
 def test_an_ffmpeg_that_comes_is_told_why_it_is_refused(directory, sources):
-    with Server(directory) as server, Player(server.address, "s"):
+    with Server(directory, LINGERS) as server, Player(server.address, "s"):
+        wait_for_player(server)
         drain(server, timeout=NEVER_S)
         with clients.ffmpeg_publisher(sources.flv("h264+aac"), server.url("live/t")) as publisher:
             assert publisher.wait() != 0
@@ -141,37 +157,39 @@ def test_clients_that_cannot_move_are_served_until_the_deadline_and_callbacks_th
         pytest.skip("no ffmpeg")
     publish, play = CLIENTS[kind]
     with CallbackServer() as receiver:
+        receiver.go_down()
         config = RECORDED + receiver.config
-    with Server(directory, config) as server, play(server.url("live/s")) as player:
-        player.wait_for_request()
-        with publish(sources.flv("long"), server.url("live/s")) as publisher:
-            server.wait_for("publish started")
-            answer = drain(server, timeout=3, url="rtmp://127.0.0.1:1")
-            assert (answer["asked"], answer["publishers"], answer["players"]) == (0, 1, 1)
-            assert refusal(server)["code"] == SHUT_DOWN
-            ended(server)
-            assert server.found("drained")[0]["left"] == 2
-            # The player has seen an end, the publisher was cut off: an encoder that reconnects does so now.
-            packets = player.finish()
-            assert publisher.wait() != 0
+        with Server(directory, config) as server, play(server.url("live/s")) as player:
+            wait_for_player(server)
+            with publish(sources.flv("long"), server.url("live/s")) as publisher:
+                wait_for_player(server, PLAYED_BYTES)
+                answer = drain(server, timeout=3, url="rtmp://127.0.0.1:1")
+                assert (answer["asked"], answer["publishers"], answer["players"]) == (0, 1, 1)
+                assert refusal(server)["code"] == SHUT_DOWN
+                ended(server)
+                assert server.found("drained")[0]["left"] == 2
+                # The player has seen an end, the publisher was cut off: an encoder that reconnects does so now.
+                packets = player.finish()
+                assert publisher.wait() != 0
 
-    (path,) = server.recordings("live/s")
-    recorded = packets_of(path)
-    assert len(recorded) >= 50
-    assert from_start(packets) == from_start(recorded)
+        (path,) = server.recordings("live/s")
+        recorded = packets_of(path)
+        assert len(recorded) >= 50
+        assert from_start(packets) == from_start(recorded)
 
-    with CallbackServer(receiver.port) as back, Server(directory, config):
-        assert [body["event_type"] for body in back.wait_for("live/s", 1, 0, count=2)] == [1, 0]
-        assert len(back.wait_for("live/s", 100)) == 1
+        receiver.come_back()
+        with Server(directory, config):
+            assert [body["event_type"] for body in receiver.wait_for("live/s", 1, 0, count=2)] == [1, 0]
+            assert len(receiver.wait_for("live/s", 100)) == 1
 
 
 def test_a_signal_while_it_drains_stops_it_at_once(directory, sources):
     with (
         Server(directory, RECORDED) as server,
         Player(server.address, "s") as player,
-        LivePublisher(server.address, "s", sources.tags("long")) as publisher,
+        LivePublisher(server.address, "s", sources.tags("long")),
     ):
-        publisher.wait_until_sent(1_200)
+        player.wait_until_played(1_200)
         drain(server, timeout=NEVER_S)
         server.stop()
         player.wait_for_end()
@@ -188,6 +206,7 @@ def test_a_signal_when_the_deadline_has_passed_costs_nothing_that_is_being_close
         Player(server.address, "s", receive_buffer_bytes=4096) as player,
         Connection(server.address).connect().publish("s") as publisher,
     ):
+        wait_for_player(server)
         player.stall()
         for number in range(40):
             publisher.send_media(VIDEO, number * 40, b"\x17\x01\0\0\0" + bytes(20_000))
@@ -207,6 +226,7 @@ def test_a_server_with_nobody_there_ends_when_it_is_drained(directory):
 
 def test_clients_that_come_again_and_again_do_not_keep_it_from_ending(directory):
     with Server(directory) as server, Player(server.address, "s") as player:
+        wait_for_player(server)
         drain(server, timeout=NEVER_S)
         with contextlib.ExitStack() as stack:
             for _ in range(20):
