@@ -205,7 +205,8 @@ def test_a_push_and_recordings_whose_publisher_stays_away_end_by_themselves(dire
 def test_a_server_that_is_drained_admits_nobody_and_ends_with_its_last_client(directory, sources):
     with (
         CallbackServer() as receiver,
-        Server(directory, RECORDED + receiver.config) as server,
+        Server(directory, RECORDED + "[limits]\ncommand_s = 600\n" + receiver.config) as server,
+        Connection(server.address).connect() as last,
         Player(server.address, "s") as player,
         LivePublisher(server.address, "s", sources.tags("long")) as publisher,
     ):
@@ -219,7 +220,9 @@ def test_a_server_that_is_drained_admits_nobody_and_ends_with_its_last_client(di
         assert server.running
         publisher.finish()
         player.wait_for_end()
-        player.connection.close()
+        receiver.wait_for(STREAM, count=5)
+        assert server.running
+        last.close()
         assert server.wait() == 0
         server.check_log()
 
