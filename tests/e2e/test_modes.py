@@ -9,18 +9,22 @@ from typing import Any
 
 import pytest
 
+from rtmpd.wire.flv import FlvTag, encode_file_header, encode_tag
 from tests.helpers.callback_server import CallbackServer
-from tests.helpers.clients import pyav_player, pyav_publisher
+from tests.helpers.clients import pyav_player
 from tests.helpers.compare import assert_same_packets, read_packets
 from tests.helpers.media import Packet
 from tests.helpers.processes import wait_until
+from tests.helpers.rtmp_client import LivePublisher
 from tests.helpers.server import Server
 
 pytestmark = pytest.mark.e2e
 
 MODES = list(itertools.product(("auto", "manual"), ("auto", "manual")))
 FORMATS = ("flv", "hls", "mp4")
-CONTENTS = {"video": "evening", "audio only": "evening, audio only"}
+CONTENTS = {"video": "relayed", "audio only": "relayed, audio only"}
+SHORTEST_MS = 4_000
+"""Of media: a stream lasts as long as what is asked for while it runs, however long that takes."""
 AT_ONCE = 6
 """Streams that are played through at a time: two cores encode nothing here, but copy everything."""
 
@@ -41,6 +45,7 @@ class Outcome:
     unrecorded: dict[str, Any] | None = None
     unrecorded_again: dict[str, Any] | None = None
     packets: list[Packet] = field(default_factory=list)
+    sent: list[FlvTag] = field(default_factory=list)
     callbacks: list[dict[str, Any]] = field(default_factory=list)
 
 
@@ -51,7 +56,8 @@ def stream_of(push, record, file_format, content):
 def play_through(server, receiver, sources, push, record, file_format, content):
     """Publish one stream, and ask for everything that can be asked for while it runs."""
     api, stream = server.api, stream_of(push, record, file_format, content)
-    with pyav_publisher(sources.flv(CONTENTS[content]), server.url(stream)) as publisher:
+    app, _, name = stream.partition("/")
+    with LivePublisher(server.address, name, sources.tags(CONTENTS[content]), app=app) as publisher:
         at_first = api.wait_for_stream(stream)
         pushed = api.start_push(stream)
         pushed_again = api.start_push(stream)
@@ -70,7 +76,8 @@ def play_through(server, receiver, sources, push, record, file_format, content):
             if recorded is not None:
                 unrecorded = api.stop_record(recorded["task_id"])
                 unrecorded_again = api.stop_record(recorded["task_id"])
-            assert publisher.wait() == 0
+            publisher.wait_until_sent(SHORTEST_MS)
+            publisher.finish()
             packets = player.finish()
     return Outcome(
         at_first,
@@ -85,6 +92,7 @@ def play_through(server, receiver, sources, push, record, file_format, content):
         unrecorded,
         unrecorded_again,
         packets,
+        publisher.sent,
         receiver.wait_for(stream, count=5),
     )
 
@@ -105,7 +113,7 @@ def server(tmp_path_factory):
 def outcomes(server, sources):
     """By what is parametrized, a future of what was seen."""
     for each in CONTENTS.values():
-        sources.flv(each)
+        sources.tags(each)
     with ThreadPoolExecutor(AT_ONCE) as pool:
         keys = [(*mode, *rest) for mode, *rest in itertools.product(MODES, FORMATS, CONTENTS)]
         yield {key: pool.submit(play_through, server, server.receiver, sources, *key) for key in keys}
@@ -124,7 +132,7 @@ all_contents = pytest.mark.parametrize("content", CONTENTS)
 @all_contents
 @all_formats
 @all_modes
-def test_a_stream_is_pushed_and_recorded_in_every_mode(server, sources, outcome, push, record, file_format, content):
+def test_a_stream_is_pushed_and_recorded_in_every_mode(server, outcome, push, record, file_format, tmp_path):
     # Watching: by itself, or from the start of a push to its stop.
     assert outcome.at_first["public"] is (push == "auto")
     assert (outcome.pushed["already"], outcome.pushed_again["already"]) == (False, True)
@@ -139,7 +147,8 @@ def test_a_stream_is_pushed_and_recorded_in_every_mode(server, sources, outcome,
     statuses = [each["record_event"] for each in outcome.callbacks if each["event_type"] == 332]
     (told,) = [each for each in outcome.callbacks if each["event_type"] == 100]
     path = server.data / "recordings" / told["path"]
-    source = sources.flv(CONTENTS[content])
+    source = tmp_path / "sent.flv"
+    source.write_bytes(encode_file_header(audio=True, video=True) + b"".join(encode_tag(*tag) for tag in outcome.sent))
     assert told["file_format"] == file_format
     assert_same_packets(source, path, to_end=record == "auto")
     assert read_packets(path).keys() == read_packets(source).keys()

@@ -52,7 +52,7 @@ RECIPES = {
     "long": Recipe("libx264", _X264, "aac", seconds=20),
     "relayed": Recipe("libx264", _X264, "aac", seconds=36),
     "evening": Recipe("libx264", _X264, "aac", seconds=9),
-    "evening, audio only": Recipe(audio="aac", seconds=9),
+    "relayed, audio only": Recipe(audio="aac", seconds=36),
     "five minutes": Recipe("libx264", _X264, "aac", seconds=300),
 }
 """Each with a key frame every second."""
