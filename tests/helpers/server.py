@@ -221,14 +221,14 @@ class Server(Program):
         text = Path(f"/proc/{self.pid}/task/{self.pid}/children").read_text()
         return [int(pid) for pid in text.split()]
 
-    def child(self, module: str) -> int:
-        """The process id of the one child that runs a module."""
-        (child,) = (pid for pid in self.children() if module.encode() in _command_line(pid))
+    def child(self, word: str) -> int:
+        """The process id of the one child that has a word in its command line, such as the module that it runs."""
+        (child,) = (pid for pid in self.children() if word.encode() in _command_line(pid).split(b"\0"))
         return child
 
     def media_worker(self) -> int:
-        """The process id of its one media worker."""
-        return self.child("rtmpd.workers.process")
+        """The process id of its one media worker; the same module repairs files, beside it and without queues."""
+        return self.child("--queue-bytes")
 
     def resident_bytes(self) -> int:
         """Memory of the process alone."""
