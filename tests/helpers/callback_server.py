@@ -10,7 +10,7 @@ import json
 import socket
 import sys
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
 
@@ -75,7 +75,7 @@ class CallbackServer:
         return f"http://127.0.0.1:{self.port}/callbacks"
 
     def go_down(self) -> None:
-        """Refuse connections and end those that there are; harmless when called again."""
+        """Refuse connections and end those that there are, after the answers that are due; harmless when called again."""
         if self._up is not None:
             self._up.stop()
             self._up = None
@@ -165,6 +165,8 @@ class _Listening(ThreadingHTTPServer):
         self._faults = faults
         self._lock = threading.Lock()
         self._connections: set[socket.socket] = set()
+        self._answered = threading.Condition()
+        self._answering = 0
         threading.Thread(target=self.serve_forever, kwargs={"poll_interval": 0.05}, daemon=True).start()
 
     def get_request(self) -> tuple[socket.socket, Any]:
@@ -183,10 +185,27 @@ class _Listening(ThreadingHTTPServer):
         if not isinstance(sys.exception(), OSError):
             self._faults.append(repr(sys.exception()))
 
+    @contextlib.contextmanager
+    def answering(self) -> Iterator[bool]:
+        """Have `stop` wait for an answer, or say that it is too late for one."""
+        with self._answered:
+            in_time = not self.stopped.is_set()
+            self._answering += in_time
+        try:
+            yield in_time
+        finally:
+            with self._answered:
+                self._answering -= in_time
+                self._answered.notify_all()
+
     def stop(self) -> None:
-        self.stopped.set()
+        with self._answered:
+            self.stopped.set()
         self.shutdown()
         self.server_close()
+        # What was taken and not answered would come again.
+        with self._answered:
+            self._answered.wait_for(lambda: not self._answering, PATIENCE_S)
         with self._lock:
             for connection in self._connections:
                 with contextlib.suppress(OSError):
@@ -198,7 +217,18 @@ class _Handler(BaseHTTPRequestHandler):
     server: _Listening
 
     def do_POST(self) -> None:
-        text = self.rfile.read(int(self.headers["Content-Length"]))
+        size = int(self.headers["Content-Length"])
+        text = self.rfile.read(size)
+        with self.server.answering() as in_time:
+            if in_time and len(text) == size:  # else its sender was killed, or we go down
+                self._respond(text)
+            else:
+                self.close_connection = True
+
+    def log_message(self, *_: object) -> None:
+        pass
+
+    def _respond(self, text: bytes) -> None:
         answer = self.server.take(self.path, text, self.headers["X-Rtmpd-Signature"] or "")
         match answer:
             case Odd.HANG:
@@ -214,9 +244,6 @@ class _Handler(BaseHTTPRequestHandler):
                 self._answer(500, bytes(LARGE_BYTES))
             case int():
                 self._answer(answer)
-
-    def log_message(self, *_: object) -> None:
-        pass
 
     def _answer(self, status: int, body: bytes = b"", **headers: str) -> None:
         self.send_response(status)
