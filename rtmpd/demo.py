@@ -40,7 +40,7 @@ SAMPLES_PER_FRAME = 1024
 _RETRY_FIRST_S = 0.25
 _RETRY_LONGEST_S = 5.0
 _BEHIND_S = 1.0
-_END_S = 2.0
+_END_S = 5.0
 _POLL_S = 0.25
 _ENDS = frozenset({signal.SIGTERM, signal.SIGINT})
 

@@ -1,21 +1,20 @@
 from __future__ import annotations
 
 import contextlib
-import fcntl
 import itertools
 import json
 import os
+import select
 import signal
 import socket
 import subprocess
 import sys
-import termios
-import time
 
 import av
 import pytest
 
 from rtmpd import demo
+from tests.helpers.processes import wait_until
 
 COMMAND = [sys.executable, "-m", "rtmpd.demo"]
 NOBODY = "rtmp://127.0.0.1:9/live/demo"
@@ -224,19 +223,9 @@ def test_a_signal_ends_the_stream_properly(start, fifo, number):
 def test_a_signal_ends_a_stream_that_nobody_takes(start, fifo):
     process = start(fifo)
 
-    with fifo.open("rb") as file:
-        wait_until_stuck(file)
+    with fifo.open("rb"), fifo.open("wb") as writer:
+        wait_until(lambda: not select.select([], [writer], [], 0)[1], "a pipe that takes no more")
         assert end_of(process, signal.SIGTERM) == (-signal.SIGALRM, b"")
-
-
-def wait_until_stuck(file):
-    """Wait until nothing was added to a pipe for twenty frames."""
-    before, same = -1, 0
-    while same < 20:
-        waiting = int.from_bytes(fcntl.ioctl(file, termios.FIONREAD, bytes(4)), sys.byteorder)
-        same = same + 1 if waiting == before > 0 else 0
-        before = waiting
-        time.sleep(1 / demo.FRAMES_PER_S)
 
 
 def test_it_ends_with_the_process_that_started_it():
