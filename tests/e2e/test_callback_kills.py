@@ -41,7 +41,7 @@ record_cut_s = 2
 resume_s = 3
 """
 STREAMS = ("brief/a", "brief/b", "kept/a")
-TIMEOUT_S = 3.0
+TIMEOUT_S = 10.0
 """For the receiver: nothing that it takes may count as not taken because the machine is busy."""
 SPEED = 2
 """Of the publishers: a file is cut twice as often."""

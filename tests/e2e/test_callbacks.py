@@ -23,8 +23,8 @@ from tests.helpers.server import Server
 pytestmark = pytest.mark.e2e
 
 RECORDED = '[apps.live]\nrecord = "auto"\nrecord_cut_s = 1\nresume_s = 0\n'
-TIMEOUT_S = 0.5
-"""For the receivers of these tests to answer; those that hang take so long each time."""
+TIMEOUT_S = 5.0
+"""For the receivers of these tests to answer, however long they are kept from it; those that hang take so long each time."""
 TROUBLES = {
     "500": (500, 500),
     "202": (202,),
@@ -36,8 +36,16 @@ TROUBLES = {
     "large": (),
 }
 """What a receiver does with each callback of a stream at first; then it takes it."""
+RARELY = "hang"
+"""The stream whose trouble is with the callbacks of its publisher alone: with all of them it would take half a minute."""
 PARALLEL = 16
 """The default of callbacks.parallel."""
+
+
+def troubles_of(body):
+    """What a receiver in trouble does with a callback before it takes it."""
+    is_spared = body["stream_id"] == RARELY and body["event_type"] not in {0, 1}
+    return () if is_spared else TROUBLES[body["stream_id"]]
 
 
 def publish(server, stream, tags, media_ms=2_600):
@@ -81,7 +89,7 @@ def troubled(tmp_path_factory, sources):
         tries = Counter()
 
         def answer(body):
-            plan, times = TROUBLES[body["stream_id"]], tries[body["event_id"]]
+            plan, times = troubles_of(body), tries[body["event_id"]]
             tries[body["event_id"]] += 1
             taken = Odd.LARGE if body["stream_id"] == "large" else 200
             return plan[times] if times < len(plan) else taken
@@ -110,7 +118,7 @@ def test_a_receiver_in_trouble_gets_everything_in_order_and_again_only_what_it_d
     assert ids_of(told) == ids_of(well.of(f"live/{stream}"))
     assert len(arrived) == len(told) * (1 + TROUBLES[stream].count(Odd.LOSE))
     attempts = [body for body in odd.attempts if body["stream_id"] == stream]
-    repeated = [body for body in told for _ in range(len(TROUBLES[stream]) + 1)]
+    repeated = [body for body in told for _ in range(len(troubles_of(body)) + 1)]
     assert ids_of(attempts) == ids_of(repeated)
     assert_never_altered(attempts)
 
@@ -128,7 +136,7 @@ def test_a_receiver_that_is_down_gets_everything_in_order_when_it_is_back(direct
                 publisher.wait_until_sent(down_ms + 4_000)
             publisher.finish()
         server.wait_for("closed", role="publish")
-        assert server.api.get("callbacks?state=pending").body["pending"] >= 4
+        wait_until(lambda: server.api.get("callbacks?state=pending").body["pending"] >= 4, "what is owed meanwhile")
         receiver.come_back()
         told = wait_until_told(receiver, "live/s")
         wait_until(lambda: not server.api.get("callbacks").body["pending"], "everything delivered")
