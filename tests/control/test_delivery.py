@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import asyncio
+import json
 
 import pytest
 
 from rtmpd.control import delivery as delivery_module
+from rtmpd.control.callback_client import CallbackClient
 from rtmpd.control.delivery import UNTRIED_S, DeliverySettings
 from rtmpd.errors import StoreError
 from rtmpd.store.database import Database
@@ -14,7 +16,7 @@ from rtmpd.store.deliveries import UNTRIED, Deliveries, Due
 from rtmpd.store.outbox import Owed, owe
 from tests.helpers import receiver as answers
 from tests.helpers.delivery import PATIENT_S, DeliveryRig, PlayedClient
-from tests.helpers.receiver import Receiver
+from tests.helpers.receiver import Received, Receiver
 from tests.helpers.studio import until
 
 DAY_S = 24 * 3600.0
@@ -46,6 +48,20 @@ def first_events_fail(answer, attempts):
     return lambda received, times: answer if received.event_id.endswith("1") and times <= attempts else answers.ok
 
 
+def impatient_where_it_hangs(receiver):
+    """A client that waits for no answer of a receiver that will give none, and for each other one as long as it takes."""
+
+    class Impatient(CallbackClient):
+        async def post(self, url, request, timeout_s):
+            event_id = json.loads(request.body)["event_id"]
+            attempt = Received("", {}, request.body, 0)
+            times = 1 + sum(each.event_id == event_id for each in receiver.requests)
+            hangs = receiver.plan(attempt, times) is answers.hang
+            return await super().post(url, request, 0.2 if hangs else timeout_s)
+
+    return Impatient
+
+
 FAULTS = {
     "answers 500": answers.error_500,
     "answers 500 at length": answers.large_error,
@@ -59,7 +75,7 @@ FAULTS = {
 @pytest.mark.parametrize("fault", FAULTS)
 async def test_whatever_a_receiver_does_wrong_twice_it_gets_every_event_in_order(rig, receiver, fault):
     receiver.plan = first_events_fail(FAULTS[fault], 2)
-    await rig.start(receiver.url, timeout_s=0.2, key="k")
+    await rig.start(receiver.url, client=impatient_where_it_hangs(receiver), key="k")
     await rig.owe("a1", "a2", "a3", stream="a")
     await rig.owe("b1", "b2", stream="b")
     await rig.until_all_is_delivered()

@@ -17,6 +17,7 @@ from rtmpd.net.client_connection import Parting
 from rtmpd.net.sink import Sink
 from rtmpd.workers.packaging_feed import PackagingSink
 from tests.helpers.live import inter_frame, key_frame, video_header
+from tests.helpers.passing_time import pass_time
 from tests.helpers.pulls import PlayedSource
 from tests.helpers.rig import Rig
 
@@ -239,9 +240,10 @@ async def test_a_stream_that_somebody_publishes_is_not_pulled():
 
 
 async def test_players_wait_while_the_source_does_not_have_it_and_are_refused_in_the_end():
-    async with Desk(ON_DEMAND, wait_s=0.1) as desk:
+    async with Desk(ON_DEMAND) as desk:
         player = await desk.asking()
         await desk.source.end(0, "refused: NetStream.Play.StreamNotFound")
+        pass_time(desk.rig.services.wait_s)
         await player.status("NetStream.Play.StreamNotFound")
         await desk.rig.until(lambda: desk.states == {"live/s": "idle"})
 
@@ -365,12 +367,13 @@ async def test_two_edges_of_each_other_come_to_rest_when_the_player_has_gone():
 
 
 async def test_a_private_stream_is_pulled_and_stays_private():
-    async with Desk(ON_DEMAND.replace("[apps.live]", '[apps.live]\npush = "manual"'), wait_s=0.3) as desk:
+    async with Desk(ON_DEMAND.replace("[apps.live]", '[apps.live]\npush = "manual"')) as desk:
         player = await desk.asking()
         await desk.source.feed(0, *FIRST)
         stream = desk.rig.services.registry.find("live", "s")
         assert stream.state is StreamState.LIVE
         assert not stream.is_watchable
+        pass_time(desk.rig.services.wait_s)
         await player.status("NetStream.Play.StreamNotFound")
         await desk.rig.until(lambda: desk.states == {"live/s": "idle"})
 

@@ -14,7 +14,9 @@ from rtmpd.control.hook_answers import HookFailed
 from rtmpd.control.hook_client import HookClient
 from rtmpd.control.resolver import Resolver
 from tests.helpers.hook import Hook, says
+from tests.helpers.passing_time import pass_time
 from tests.helpers.processes import PATIENCE_S
+from tests.helpers.studio import until
 
 STREAM = socket.SOCK_STREAM
 
@@ -77,8 +79,12 @@ async def test_look_ups_that_hang_leave_the_threads_of_everybody_else_alone(monk
     client = HookClient()
     hosts = [f"{number}.example" for number in range(40)]
     try:
-        asked = [client.ask(f"http://{host}/", {}, 0.05) for host in hosts]
-        outcomes = await asyncio.gather(*asked, return_exceptions=True)
+        asked = asyncio.gather(
+            *(client.ask(f"http://{host}/", {}, PATIENCE_S) for host in hosts), return_exceptions=True
+        )
+        await until(lambda: len(looked_up) == len(hosts))
+        pass_time(PATIENCE_S)
+        outcomes = await asked
         async with asyncio.timeout(PATIENCE_S):
             assert await asyncio.to_thread(lambda: "done") == "done"
     finally:

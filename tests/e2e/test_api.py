@@ -61,11 +61,11 @@ def server(tmp_path_factory, sources):
 
 
 @pytest.fixture(scope="module")
-def guarded(tmp_path_factory):
+def guarded(tmp_path_factory, sources):
     """A server whose API needs a token over HTTP."""
     with (
         Server(tmp_path_factory.mktemp("guarded"), f'{CONFIG}[http]\ntoken = "{TOKEN}"\n') as server,
-        Connection(server.address).connect("live").publish("me"),
+        LivePublisher(server.address, "me", sources.tags("h264+aac")),
     ):
         yield server
 
@@ -206,6 +206,7 @@ def test_a_recording_of_a_stream_with_a_name_like_a_path_stays_inside_the_data_d
         server.api.wait_for_stream("live/%2e%2e%2f..%2fme")
         task = server.api.start_record("live/%2e%2e%2f..%2fme")["task_id"]
         (file,) = server.api.stop_record(task)["files"]
+    server.wait_for("closed", role="publish", stream="live/%2e%2e%2f..%2fme")
 
     path = server.data / "recordings" / file["path"]
     assert path.is_file()

@@ -35,6 +35,7 @@ play_key = "{SECRET}-play"
 publish_secret = ["{SECRET}-primary", "{SECRET}-backup"]
 [apps.hooked]
 on_publish = "HOOK?token={SECRET}-hook"
+hook_timeout_s = 20
 [apps.failing]
 on_publish = "http://user:{SECRET}-password@127.0.0.1:9/hook?token={SECRET}-hook"
 """

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import socket
 from typing import Any, NamedTuple
 
 from aiohttp import web
@@ -93,7 +94,11 @@ class Receiver:
         self.requests: list[Received] = []
         self.taken: list[Received] = []
         """Those that were answered 200 or are being so."""
-        self.port = 0
+        # Held also while nobody listens: whoever needs any port could be given this one.
+        self._held = socket.socket()
+        self._held.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
+        self._held.bind(("127.0.0.1", 0))
+        self.port = self._held.getsockname()[1]
         self._runner = None
         self._server = None
 
@@ -103,6 +108,7 @@ class Receiver:
 
     async def __aexit__(self, *_):
         await self.stop()
+        self._held.close()
 
     @property
     def url(self) -> str:
@@ -115,8 +121,7 @@ class Receiver:
         self._runner = web.AppRunner(application, access_log=None, shutdown_timeout=0.01)
         await self._runner.setup()
         loop = asyncio.get_running_loop()
-        self._server = await loop.create_server(self._runner.server, "127.0.0.1", self.port)
-        self.port = self._server.sockets[0].getsockname()[1]
+        self._server = await loop.create_server(self._runner.server, "127.0.0.1", self.port, reuse_port=True)
 
     async def stop(self):
         """Be down: connections are closed, and new ones refused."""
