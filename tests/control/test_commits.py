@@ -10,9 +10,9 @@ import pytest
 
 from rtmpd.control.commits import Commits
 from rtmpd.errors import NotPossible, StoreError
+from tests.helpers.passing_time import pass_time
 from tests.helpers.studio import logger_to, until
 
-SHORT_S = 0.02
 LONG_S = 20.0
 
 
@@ -72,8 +72,8 @@ def heard():
     return Heard()
 
 
-def commits_of(database, timeout_s=LONG_S, lines=None):
-    return Commits(database, logger_to([] if lines is None else lines), timeout_s=timeout_s, retry_s=0.001)
+def commits_of(database, lines=None):
+    return Commits(database, logger_to([] if lines is None else lines), timeout_s=LONG_S, retry_s=0.001)
 
 
 async def begun(database):
@@ -105,7 +105,9 @@ async def test_a_database_that_refuses_leaves_nothing_done(database, heard):
 
 
 async def test_what_nobody_waits_for_any_more_is_not_begun(database, heard):
-    change = heard.change(commits_of(database, SHORT_S))
+    change = heard.change(commits_of(database))
+    await begun(database)
+    pass_time(LONG_S)
     with pytest.raises(NotPossible, match="does not answer"):
         await change
     database.commit()
@@ -115,9 +117,10 @@ async def test_what_nobody_waits_for_any_more_is_not_begun(database, heard):
 
 
 async def test_a_commit_that_comes_too_late_is_set_right(database, heard):
-    change = heard.change(commits_of(database, SHORT_S))
+    change = heard.change(commits_of(database))
     await begun(database)
     database.work()
+    pass_time(LONG_S)
     with pytest.raises(NotPossible, match="does not answer"):
         await change
     database.commit()
@@ -139,12 +142,13 @@ async def test_what_a_commit_means_is_done_when_its_caller_has_gone(database, he
 
 
 async def test_changes_take_turns_and_none_waits_for_its_turn_for_ever(database, heard):
-    commits = commits_of(database, SHORT_S)
+    commits = commits_of(database)
     first, second = heard.change(commits), Heard().change(commits)
     await begun(database)
     await asyncio.sleep(0)
     assert len(database.waiting) == 1
 
+    pass_time(LONG_S)
     with pytest.raises(NotPossible, match="does not answer"):
         await first
     with pytest.raises(NotPossible, match="does not answer"):

@@ -6,6 +6,8 @@ import schemathesis
 from schemathesis.config import SchemathesisConfig
 from schemathesis.engine import events, from_schema
 
+from tests.helpers.processes import PATIENCE_S
+
 ENDLESS = r"/api/v1/events"
 """Left out: its answer has no end, and each request would last until the client gives up. tests/web/test_events.py asks it."""
 LONGEST_URL = 8000
@@ -35,7 +37,7 @@ def find_faults(base_url, token=None, *, examples=20, seed=None, leave_out=()):
                 "database": "none",
                 "no-shrink": True,
             },
-            "request-timeout": 5.0,
+            "request-timeout": PATIENCE_S,
             "workers": 1,
             "headers": {"Authorization": f"Bearer {token}"} if token else {},
         }
