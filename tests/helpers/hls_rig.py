@@ -20,7 +20,6 @@ from tests.helpers.live_window import Feed
 from tests.helpers.operations import FakeOperations
 from tests.helpers.rig import Rig
 from tests.helpers.site import config_of
-from tests.helpers.transports import close_transports
 
 
 class FakePackaging:
@@ -81,7 +80,6 @@ class HlsRig:
 
     async def __aexit__(self, *error):
         await self._stack.__aexit__(*error)
-        await close_transports()
 
     def new_client(self, **headers):
         """Another player."""

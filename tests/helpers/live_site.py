@@ -20,7 +20,6 @@ from tests.helpers.client_session import client_session
 from tests.helpers.operations import FakeOperations
 from tests.helpers.rig import Rig
 from tests.helpers.site import config_of
-from tests.helpers.transports import close_transports
 
 AUTHORITY = trustme.CA()
 
@@ -63,7 +62,6 @@ class LiveSite:
         for connection in list(self.rig.services.connections):
             connection.evict("test ends")
         await self._stack.__aexit__(*error)
-        await close_transports()
         self.rig.clients.clear()  # aiohttp caches handlers for ever, and those hold the rig
 
     def url(self, path, *, secure=False):

@@ -27,6 +27,7 @@ from rtmpd.wire.chunk_writer import encode_message
 from rtmpd.wire.commands import decode_command, encode_command
 from rtmpd.wire.handshake import RANDOM_BYTES, ClientHandshake
 from rtmpd.wire.messages import COMMAND_AMF0, PING_REQUEST, PING_RESPONSE, Message, encode_user_control
+from tests.helpers.transports import close_transports
 
 PATIENCE_S = 10.0
 
@@ -97,6 +98,7 @@ class Rig:
             connection.evict("test ends")
         await self.services.tasks.cancel()
         self.services.poller.close()
+        await close_transports()
 
     def connect(self, address="192.0.2.1"):
         """A client on one end of a real TCP connection, our Connection on the other."""

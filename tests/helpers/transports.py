@@ -14,7 +14,6 @@ async def close_transports() -> None:
     A transport that was told to close is closed some turns of the loop later, and only when its peer has taken what was
     written to it. Where the loop has ended before, the collector finds it open in some later test.
     """
-    await asyncio.sleep(0)  # what was accepted in this turn becomes a transport in the next
     transports = list(asyncio.get_running_loop()._transports.values())
     for each in transports:
         each.abort()

@@ -26,6 +26,7 @@ from tests.helpers.elsewhere import HEADER, let_requests_say_where_they_come_fro
 from tests.helpers.site import config_of
 from tests.helpers.store import contents_of, file_row, recording_row
 from tests.helpers.studio import until
+from tests.helpers.transports import close_transports
 
 DATA = bytes(range(256)) * 2000
 PATH = "live/demo/f.flv"
@@ -98,6 +99,7 @@ async def shelf(tmp_path):
     await shelf.client.close()
     shelf.recordings.close()
     await database.close()
+    await close_transports()
 
 
 async def test_a_closed_file_is_sent_whole_with_all_that_helps_to_keep_it(shelf):

@@ -19,6 +19,7 @@ from rtmpd.web.problems import answering
 from rtmpd.web.thumbnails import Pictures
 from tests.helpers.live import PRIVATE, publish_to
 from tests.helpers.site import config_of
+from tests.helpers.transports import close_transports
 
 JPEG = b"\xff\xd8picture\xff\xd9"
 
@@ -81,6 +82,7 @@ async def wall(tmp_path):
     await wall.client.start_server()
     yield wall
     await wall.client.close()
+    await close_transports()
 
 
 async def test_a_streams_picture_may_be_kept_for_as_long_as_it_is_the_same(wall):
