@@ -151,20 +151,27 @@ async def test_who_waits_is_not_kept_while_nothing_comes():
     assert len(view.waiting) == 0
 
 
-async def test_as_long_as_something_comes_who_waits_for_more_stays(monkeypatch):
-    monkeypatch.setattr(hls_view, "TARGETS_STALLED", 0.0)
-    feed = Feed(part_ms=5)  # 10 ms without a part are a stall
+async def let_run():
+    for _ in range(10):
+        await asyncio.sleep(0)
+
+
+async def test_as_long_as_something_comes_who_waits_for_more_stays(monkeypatch, clock):
+    monkeypatch.setattr(asyncio.get_running_loop(), "time", clock)
+    feed = Feed(segment_ms=1000)
     view = View(feed.window, EDITION)
     async with asyncio.TaskGroup() as group:
         task = group.create_task(view.wait_for_media(FIRST, 99))
-        while len(view.waiting) == 0:
-            await asyncio.sleep(0)
-        for _ in range(2000):
+        for _ in range(4):  # of three target durations that anybody may wait
+            await let_run()
             feed.part(duration_ms=1)
-            await asyncio.sleep(0)
-            if feed.window.has(FIRST, 99):
-                break
+            clock.now += 0.55  # 0.6 without a part are a stall
+            await let_run()
             assert not task.done()
+        clock.now += 0.1
+        await let_run()
+
+        assert task.done()
 
 
 async def test_nobody_waits_longer_than_a_few_target_durations(monkeypatch):

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from rtmpd.errors import Refused
-from rtmpd.web import hls, hls_viewers
+from rtmpd.web import hls, hls_view, hls_viewers
 from tests.helpers.elsewhere import HEADER, let_requests_say_where_they_come_from
 from tests.helpers.hls_rig import HlsRig
 
@@ -86,9 +86,9 @@ async def test_requests_that_come_while_a_hook_is_asked_are_one_viewer(rig, aske
 
 async def test_who_asks_no_more_has_gone(rig, monkeypatch):
     monkeypatch.setattr(hls, "SWEEP_S", 0.01)
-    rig.hls._silence_s = 0.05
     await rig.text()
     (viewer,) = rig.viewers
+    rig.hls._silence_s = 0.05
 
     await rig.until(lambda: not rig.viewers)
 
@@ -100,6 +100,8 @@ async def test_who_asks_no_more_has_gone(rig, monkeypatch):
 
 
 async def test_who_waits_for_an_answer_is_there(rig, monkeypatch):
+    for limit in ("TARGETS_STALLED", "TARGETS_BLOCKED"):
+        monkeypatch.setattr(hls_view, limit, 60)
     sweeps = []
     sweep = rig.hls._viewers.sweep
     monkeypatch.setattr(hls, "SWEEP_S", 0.01)
@@ -110,7 +112,7 @@ async def test_who_waits_for_an_answer_is_there(rig, monkeypatch):
         await rig.until(lambda: rig.waiting)
         await rig.until(lambda: len(sweeps) >= 3)
         assert len(rig.viewers) == 1
-        feed.part(key=True)
+        feed.group()
 
 
 async def test_one_that_an_operator_sends_away_is_refused_for_a_while(rig, monkeypatch):
