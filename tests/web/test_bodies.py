@@ -9,8 +9,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from rtmpd.web import bodies
+from rtmpd.web import bodies, connections
 from rtmpd.web.bodies import NotJson, parse_json
+from tests.helpers.processes import PATIENCE_S
 from tests.helpers.site import RunningSite
 
 PUSHES = "/api/v1/pushes"
@@ -136,7 +137,8 @@ def test_a_body_of_10_mb_is_refused_before_it_is_sent(site):
     assert "(http.body_bytes)" in answer
 
 
-def test_who_sends_it_all_the_same_reads_the_answer(site):
+def test_who_sends_it_all_the_same_reads_the_answer(site, monkeypatch):
+    monkeypatch.setattr(connections, "_LINGER_S", PATIENCE_S)
     answer = site.ask("POST", PUSHES, b"[" + b" " * 10 * 1024 * 1024 + b"]")
 
     assert answer.status == 413

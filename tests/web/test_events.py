@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import logging
 import threading
@@ -13,7 +14,7 @@ from rtmpd import logs
 from rtmpd.web import events
 from rtmpd.web.events import KEPT_EVENTS, LONGEST_VALUE, QUEUED_EVENTS, name_of
 from tests.helpers.logged import log_in_memory
-from tests.helpers.processes import wait_until
+from tests.helpers.processes import PATIENCE_S, wait_until
 from tests.helpers.site import RunningSite
 
 EVENTS = "/api/v1/events"
@@ -270,12 +271,13 @@ def test_a_client_that_reads_nothing_holds_up_nobody_and_is_disconnected(site, m
     stuck.request("GET", EVENTS)
     wait_until(lambda: site.site._events.followers == 1, "the client to be served")
 
-    def flood():
+    async def flood():
         for _ in range(QUEUED_EVENTS):
             logs.get_logger().info("flood", filler="x" * LONGEST_VALUE)
 
     def gone():
-        site.loop.call_soon_threadsafe(flood)
+        # One after another: a slow machine would have as many to do as were asked for, long after the test.
+        asyncio.run_coroutine_threadsafe(flood(), site.loop).result(PATIENCE_S)
         return site.site._events.followers == 0
 
     wait_until(gone, "the client to be given up")

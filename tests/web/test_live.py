@@ -97,7 +97,7 @@ async def test_a_plain_connection_is_taken_over_whole(tmp_path, caplog):
         async with site.session.get(site.url("/live/s.flv")) as response:
             await read_tags(response, 4)
             await site.rig.until(lambda: not site.held)
-            assert len(asyncio.all_tasks()) == before
+            await site.rig.until(lambda: len(asyncio.all_tasks()) == before)
             assert len(site.players) == 1
             assert site.site.connections.players == 0
         await site.rig.until(lambda: not site.players)
