@@ -88,6 +88,10 @@ class Protocol(RequestHandler):
     def data_received(self, data: bytes) -> None:
         """Read on; end a connection whose head would fill the memory."""
         super().data_received(data)
+        if (
+            self._request_count
+        ):  # not where it is answered: a deadline may pass in the turn of the loop in which it comes
+            self._end_deadline()
         if self._waiter is None or self._waiter.done():  # a request has come, or one is being answered
             self._head_bytes = 0
             return
@@ -154,15 +158,9 @@ class Protocol(RequestHandler):
             self.transport.abort()
         self.force_close()
 
-    def take_note(self) -> None:
-        """A request has come."""
-        if self._deadline is not None:
-            self._deadline.cancel()
-            self._deadline = None
-
     def connection_lost(self, exc: BaseException | None) -> None:
         """Let go of everything at once: what was received may be large, and strangers come as fast as they like."""
-        self.take_note()
+        self._end_deadline()
         watcher = self._watcher
         self.unwatch()
         if watcher is not None:
@@ -190,6 +188,11 @@ class Protocol(RequestHandler):
         response = Refusal(HTTPStatus(status), f"this is no HTTP: {fault}").response()
         response.force_close()
         return response
+
+    def _end_deadline(self) -> None:
+        if self._deadline is not None:
+            self._deadline.cancel()
+            self._deadline = None
 
 
 class Connections:

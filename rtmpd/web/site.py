@@ -11,7 +11,6 @@ from http import HTTPStatus
 from pathlib import Path
 
 from aiohttp import web
-from aiohttp.typedefs import Handler
 
 from rtmpd.config import Config
 from rtmpd.logs import Logger
@@ -133,15 +132,9 @@ class Site:
             self._control.close()
 
     def _application(self) -> web.Application:
-        @web.middleware
-        async def note(request: web.Request, handler: Handler) -> web.StreamResponse:
-            assert isinstance(request.protocol, Protocol)
-            request.protocol.take_note()
-            return await handler(request)
-
         media = [route for output in self._outputs for route in output.routes()]
         guards = guarding(self._guard, OPEN_TO_ALL, frozenset(route.handler for route in media))
-        application = web.Application(middlewares=[note, answering(self._log), guards])
+        application = web.Application(middlewares=[answering(self._log), guards])
         application.add_routes([*self._api.routes(), *media])
         return application
 
