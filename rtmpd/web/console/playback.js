@@ -9,7 +9,7 @@ import { attach, Source } from "./source.js";
 const SPAN_S = 30; // fetched in front of the picture, and kept behind it
 const LEAST_SPAN_S = 1;
 const RELOAD_MS = 3000;
-const PAUSE_FACTOR = 10; // of how long reading took: the playlist of a day has 3 MB
+const PAUSE_FACTOR = 10; // of how long reading took, the last two times at least: the playlist of a day has 3 MB
 const RETRY_MS = 3000;
 const TICK_MS = 250;
 const STUCK_MS = 1500;
@@ -44,6 +44,7 @@ class Playback {
     this.step = new AbortController(); // aborted where another place is wanted
     this.segments = [];
     this.isComplete = false;
+    this.took_ms = 0;
     this.readAgain_ms = 0;
     this.source = null;
     this.buffer = null;
@@ -123,7 +124,9 @@ class Playback {
     const response = await answerTo(this.url, { cache: "no-cache", signal: this.step.signal });
     Object.assign(this, readPlaylist(await response.text()));
     const now_ms = performance.now();
-    this.readAgain_ms = now_ms + Math.max(RELOAD_MS, PAUSE_FACTOR * (now_ms - asked_ms));
+    const took_ms = now_ms - asked_ms;
+    this.readAgain_ms = now_ms + Math.max(RELOAD_MS, PAUSE_FACTOR * Math.min(took_ms, this.took_ms));
+    this.took_ms = took_ms;
     this.tellLength();
   }
 
