@@ -109,9 +109,7 @@ class Browser:
         self._events.clear()
         answer = self._call("Page.navigate", timeout_s, url=url)
         assert "errorText" not in answer, f"{url}: {answer['errorText']}"
-        deadline = time.monotonic() + timeout_s
-        while not any(event["method"] == "Page.loadEventFired" for event in self._events):
-            self._events.append(self._receive(deadline, "the page"))
+        self._wait_for_event("Page.loadEventFired", timeout_s)
 
     def evaluate(self, script: str, *, await_promise: bool = True, timeout_s: float = PATIENCE_S):
         """
@@ -143,6 +141,11 @@ class Browser:
         self._process.wait()
         os.close(self._to)
         os.close(self._from)
+
+    def _wait_for_event(self, method: str, timeout_s: float = PATIENCE_S) -> None:
+        deadline = time.monotonic() + timeout_s
+        while not any(event["method"] == method for event in self._events):
+            self._events.append(self._receive(deadline, method))
 
     def _call(self, method: str, timeout_s: float = PATIENCE_S, **parameters) -> dict:
         number = next(self._numbers)

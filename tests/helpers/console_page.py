@@ -41,9 +41,28 @@ class ConsolePage(Browser):
         return self
 
     def navigate(self, url: str, timeout_s: float = PATIENCE_S) -> None:
-        """Open a page; what was complained of before is kept."""
-        self._earlier += self._events
+        """Open a page."""
+        self._forget()
         super().navigate(url, timeout_s)
+
+    def reload(self) -> None:
+        """Open the page anew."""
+        self._forget()
+        self._call("Page.reload")
+        self._wait_for_event("Page.loadEventFired")
+
+    def go_back(self) -> None:
+        """Go to the page before this one, which the browser may have kept as it was."""
+        self._forget()
+        history = self._call("Page.getNavigationHistory")
+        before = history["entries"][history["currentIndex"] - 1]
+        self._call("Page.navigateToHistoryEntry", entryId=before["id"])
+        self._wait_for_event("Page.frameNavigated")
+
+    def _forget(self) -> None:
+        """Look for events anew; what was complained of before is kept."""
+        self._earlier += self._events
+        self._events.clear()
 
     @property
     def complaints(self) -> list[str]:
@@ -84,10 +103,8 @@ class ConsolePage(Browser):
 
     def click(self, label: str, selector: str = "body") -> None:
         """Press the first button or link of a label that is shown, once it is."""
-        self.evaluate(_FIND)
-        found = f"findControl({json.dumps(selector)}, {json.dumps(label)})"
-        self.wait_for(found)
-        self.evaluate(f"{found}.click()")
+        self.evaluate(_CLICK)
+        self.wait_for(f"clickControl({json.dumps(selector)}, {json.dumps(label)})")
 
     def type(self, selector: str, text: str) -> None:
         """Write into a field, and tell the page."""
@@ -117,6 +134,7 @@ class ConsolePage(Browser):
         self._call(
             "Emulation.setDeviceMetricsOverride", width=width, height=height, deviceScaleFactor=1, mobile=width < 500
         )
+        self.wait_for(f"matchMedia('(width: {width}px)').matches")
 
     def prefer(self, colours: str) -> None:
         """Have a system that is dark or light."""
@@ -130,10 +148,14 @@ class ConsolePage(Browser):
         )
 
 
-_FIND = """
-globalThis.findControl = (selector, label) =>
-  [...document.querySelectorAll(`${selector} :is(button, a)`)].find(
+_CLICK = """
+globalThis.clickControl = (selector, label) => {
+  const control = [...document.querySelectorAll(`${selector} :is(button, a)`)].find(
     (each) => each.checkVisibility() && (each.ariaLabel ?? each.innerText).trim() === label && each.ariaBusy !== "true",
   );
+  control?.click();
+  return control;
+};
 undefined
 """
+"""Finds and clicks in one go: a page that is updated in between would lose what was found."""

@@ -75,8 +75,9 @@ def test_it_shows_pictures_that_move_and_stays_at_the_live_edge(page):
     plays_on(shown)
 
     assert names_of(shown) == ["connecting", "playing"]
-    assert shown.evaluate(PICTURE) != first
-    assert 0 <= shown.evaluate("playing.lead()") < BEHIND_S
+    shown.wait_for(f"{PICTURE} !== {json.dumps(first)}")
+    # Media that come after a stall are in the buffer for a moment before the picture leaps over them.
+    shown.wait_for(f"playing.lead() >= 0 && playing.lead() < {BEHIND_S}")
     assert shown.complaints == []
 
 

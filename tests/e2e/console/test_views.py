@@ -97,8 +97,7 @@ def test_colours_follow_the_system_until_they_are_chosen(page, browser):
 
     shown.click("Dark or light colours")
     assert shown.evaluate(back) == dark
-    shown.evaluate("globalThis.isOld = true, location.reload()")
-    shown.wait_for("!globalThis.isOld && document.readyState === 'complete'")
+    shown.reload()
     assert shown.evaluate(back) == dark
 
     shown.click("Dark or light colours")
