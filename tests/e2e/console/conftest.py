@@ -10,6 +10,7 @@ import structlog
 from rtmpd import logs
 from tests.helpers.console import ConsoleOperations, FakeMedia, FakeSessions, fragment, jpeg_of
 from tests.helpers.console_page import ConsolePage
+from tests.helpers.listening import reserved_port
 from tests.helpers.processes import wait_until
 from tests.helpers.site import RunningSite
 
@@ -56,6 +57,13 @@ def site(tmp_path, media, sessions, operations, logging, browser):
         browser.navigate("about:blank")
         media.going.clear()
         wait_until(lambda: not media.playing, "the player to be gone")
+
+
+@pytest.fixture
+def port():
+    """For servers that come one after another, while the page tries to reach them."""
+    with reserved_port() as port:
+        yield port
 
 
 @pytest.fixture

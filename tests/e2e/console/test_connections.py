@@ -38,15 +38,15 @@ def test_who_needs_a_token_is_asked_for_it_and_can_leave(browser, tmp_path, medi
         assert browser.text("#main") == ""
 
 
-def test_it_goes_on_by_itself_after_a_restart_that_forgot_its_session(browser, tmp_path, media, operations):
-    with RunningSite(tmp_path / "one", operations, outputs=[FakeSessions(), media]) as first:
+def test_it_goes_on_by_itself_after_a_restart_that_forgot_its_session(browser, tmp_path, media, operations, port):
+    with RunningSite(tmp_path / "one", operations, outputs=[FakeSessions(), media], port=port) as first:
         browser.navigate(f"{first.url}/#/streams")
         browser.wait_for_text("live/me", ".card")
         browser.evaluate("globalThis.before = true")
     browser.wait_for_text("Connection lost", "#banner")
 
     sessions = FakeSessions()
-    with RunningSite(tmp_path / "two", operations, outputs=[sessions, media], port=first.port):
+    with RunningSite(tmp_path / "two", operations, outputs=[sessions, media], port=port):
         operations.paths.append("live/after")
         browser.wait_for("document.querySelector('#banner').hidden")
         browser.wait_for_text("live/after")
@@ -61,8 +61,7 @@ def test_a_page_that_is_left_gives_its_connections_back(browser, site):
     browser.navigate("about:blank")
 
     wait_until(lambda: site.site._events.followers == 0, "the page to be gone")
-    with contextlib.suppress(IndexError):
-        browser.evaluate("history.back()")
+    browser.go_back()
     browser.wait_for("location.hash === '#/streams/live/me'")
     browser.wait_for_text("Connected", "#server")
 

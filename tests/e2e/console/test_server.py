@@ -156,9 +156,10 @@ def test_what_happens_is_told_with_what_happened_before(page, server, publishing
     shown.wait_for_text("serving", ".events")
 
 
-def test_a_token_opens_the_console_and_a_restart_asks_for_it_again(browser, tmp_path):
+def test_a_token_opens_the_console_and_a_restart_asks_for_it_again(browser, tmp_path, port):
     config = f'[http]\ntoken = "{TOKEN}"\n{CONFIG}'
-    with Server(tmp_path / "one", config) as server:
+    listen = ["--http", f"127.0.0.1:{port}"]
+    with Server(tmp_path / "one", config, arguments=listen) as server:
         browser.navigate(f"{url_of(server)}/#/clients")
         browser.wait_for("document.activeElement.id === 'token'")
         browser.type("#token", "another")
@@ -168,10 +169,9 @@ def test_a_token_opens_the_console_and_a_restart_asks_for_it_again(browser, tmp_
         browser.key("Enter")
         browser.wait_for_text("Connected", "#server")
         browser.wait_for_text("Nobody is connected", "#main")
-        host, port = server.http_address
     browser.wait_for_text("Connection lost", "#banner")
 
-    with Server(tmp_path / "two", config, arguments=["--http", f"{host}:{port}"]):
+    with Server(tmp_path / "two", config, arguments=listen):
         browser.wait_for("document.activeElement.id === 'token'")
         browser.type("#token", TOKEN)
         browser.key("Enter")
