@@ -102,7 +102,7 @@ function fetchAll(names) {
 }
 
 function failed(problem) {
-  if (problem.status === 401) return start();
+  if (problem.status === 401) return startAgain();
   if (problem.status !== 0) tell(problem.message, "bad"); // that nobody answers is told in the banner
 }
 
@@ -133,7 +133,7 @@ async function poll(turn = 0) {
     if (!isFollowing && turn % UNTOLD_TURNS === 0) due.push(...ALWAYS, ...lists);
     const results = await Promise.allSettled([...new Set(due)].map((name) => refresh(name)));
     // Other failures are told by the banner, or come again with what a person asks for.
-    if (results.some((each) => each.reason?.status === 401)) start();
+    if (results.some((each) => each.reason?.status === 401)) startAgain();
   }
   setTimeout(poll, POLL_MS, turn + 1);
 }
@@ -196,6 +196,11 @@ addEventListener("pageshow", (event) => event.persisted && start());
 function start() {
   starting ??= open().finally(() => (starting = null));
   return starting;
+}
+
+/** The session is over; what was asked before may tell so when the token is asked for already. */
+function startAgain() {
+  if (shown) start();
 }
 
 async function open() {

@@ -7,8 +7,9 @@ from http import HTTPStatus
 
 import pytest
 
+from rtmpd import logs
 from rtmpd.web.problems import Refusal
-from tests.helpers.console import FakeSessions
+from tests.helpers.console import ConsoleOperations, FakeSessions
 from tests.helpers.processes import wait_until
 from tests.helpers.site import TOKEN, RunningSite
 
@@ -111,6 +112,41 @@ def test_lists_are_fetched_where_as_many_follow_events_as_may(browser, tmp_path,
 
         browser.wait_for_text("3", "#nav .badge")
         other.sock.close()
+
+
+class SlowOperations(ConsoleOperations):
+    """The list of callbacks is answered when its gate is open."""
+
+    def __init__(self):
+        super().__init__()
+        self.held = 0
+
+    async def callbacks(self, query):
+        self.held += not self.gate.is_set()
+        await self.gate.wait()
+        return await super().callbacks(query)
+
+
+def test_what_is_answered_late_does_not_hide_why_a_token_is_asked_for(browser, tmp_path, media, logging):
+    sessions, operations = FakeSessions(TOKEN), SlowOperations()
+    sessions.is_open = True
+    with RunningSite(tmp_path / "site", operations, outputs=[sessions, media]) as site:
+        browser.navigate(f"{site.url}/#/streams")
+        browser.wait_for_text("live/me", ".card")
+        browser.wait_for_text("Connected", "#server")
+        site.loop.call_soon_threadsafe(operations.gate.clear)
+        site.loop.call_soon_threadsafe(lambda: logs.get_logger().info("callback given up"))
+        wait_until(lambda: operations.held, "the list to be asked for")
+
+        sessions.is_open = False
+        operations.refuse = Refusal(HTTPStatus.UNAUTHORIZED, "Authorization: Bearer TOKEN is expected")
+        browser.wait_for_text("The session has ended: sign in again.", "#login")
+        answered = len(operations.asked_for("callbacks"))
+        site.loop.call_soon_threadsafe(operations.gate.set)
+        wait_until(lambda: len(operations.asked_for("callbacks")) > answered, "the answer")
+        browser.evaluate("new Promise((resolve) => setTimeout(resolve, 600))")
+
+        assert "The session has ended: sign in again." in browser.text("#login")
 
 
 def test_a_session_that_ends_meanwhile_is_asked_for_again(browser, tmp_path, media, operations):
