@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 import logging
+import socket
 import threading
 from typing import NamedTuple
 
@@ -268,6 +269,9 @@ def test_who_does_not_read_loses_events_and_is_told_how_many(site):
 def test_a_client_that_reads_nothing_holds_up_nobody_and_is_disconnected(site, monkeypatch):
     monkeypatch.setattr(events, "STALLED_S", 0.2)
     stuck = site.connection()
+    stuck.sock = socket.socket()
+    stuck.sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)  # or the kernel would take 10 MB of floods
+    stuck.sock.connect(("127.0.0.1", site.port))
     stuck.request("GET", EVENTS)
     wait_until(lambda: site.site._events.followers == 1, "the client to be served")
 
