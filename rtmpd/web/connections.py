@@ -88,9 +88,8 @@ class Protocol(RequestHandler):
     def data_received(self, data: bytes) -> None:
         """Read on; end a connection whose head would fill the memory."""
         super().data_received(data)
-        if (
-            self._request_count
-        ):  # not where it is answered: a deadline may pass in the turn of the loop in which it comes
+        # Not where it is answered: a deadline may pass in the turn of the loop in which the request comes.
+        if self._request_count:
             self._end_deadline()
         if self._waiter is None or self._waiter.done():  # a request has come, or one is being answered
             self._head_bytes = 0

@@ -4,13 +4,12 @@ from __future__ import annotations
 
 import math
 import signal
-import socket
 import sys
 import threading
 import urllib.error
 import urllib.request
 from collections.abc import Callable, Iterable, Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import contextmanager
 from http import HTTPStatus
 from itertools import pairwise
 from pathlib import Path
@@ -18,6 +17,7 @@ from pathlib import Path
 import pytest
 
 from tests.helpers.browser import Browser
+from tests.helpers.ports import reserved_ports
 from tests.helpers.processes import PATIENCE_S, Program, wait_until
 from tests.helpers.server import Server
 from tests.helpers.watching import Seen, Site, Watcher, install
@@ -64,22 +64,6 @@ def watching(tmp_path: Path, packages: Path) -> Iterator[Watcher]:
     profile.mkdir()
     with Site(packages) as site, Browser(profile) as browser:
         yield Watcher(browser, site)
-
-
-@contextmanager
-def reserved_ports(count: int) -> Iterator[list[int]]:
-    """
-    Find ports that a server may have, and have again when it is restarted.
-
-    They stay ours for as long as the block lasts: the kernel would give them to the connections of any program while the server
-    is down. It lets another socket listen where one with SO_REUSEADDR is bound, and does not listen.
-    """
-    with ExitStack() as stack:
-        held = [stack.enter_context(socket.socket()) for _ in range(count)]
-        for each in held:
-            each.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-            each.bind(("127.0.0.1", 0))
-        yield [each.getsockname()[1] for each in held]
 
 
 @pytest.mark.peer("ffmpeg")

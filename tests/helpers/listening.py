@@ -6,7 +6,6 @@ import contextlib
 import errno
 import os
 import socket
-from collections.abc import Iterator
 
 from rtmpd.net.acceptor import Admission
 from rtmpd.net.listener import listen
@@ -52,23 +51,6 @@ class Listening:
         self.listener.close()
         for client in self.clients:
             client.close()
-
-
-@contextlib.contextmanager
-def reserved_port() -> Iterator[int]:
-    """
-    Reserve a port of loopback for servers that come one after another.
-
-    A port that was free may be taken while none of them listens: the kernel gives it to whoever connects from this machine,
-    even to a client that tries to reach it, who then talks to himself. It does not give away what somebody is bound to.
-
-    Returns:
-        The port; who listens there has to set SO_REUSEADDR.
-    """
-    with socket.socket() as holder:
-        holder.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        holder.bind(("127.0.0.1", 0))
-        yield holder.getsockname()[1]
 
 
 class _Exhausted:

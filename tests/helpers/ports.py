@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import random
 import socket
+from collections.abc import Iterator
 from pathlib import Path
 
 from tests.helpers.processes import wait_until
@@ -24,6 +25,28 @@ def free_port() -> int:
         port = random.randrange(10_000, _CONNECTIONS_FROM)
         with contextlib.suppress(OSError), socket.create_server(("127.0.0.1", port)):
             return port
+
+
+@contextlib.contextmanager
+def reserved_ports(count: int) -> Iterator[list[int]]:
+    """
+    Reserve ports of loopback for servers that come one after another.
+
+    A port that was free may be taken while none of them listens: the kernel gives it to whoever connects from this machine,
+    even to a client that tries to reach it, who then talks to himself. It does not give away what somebody is bound to.
+
+    Args:
+        count: of the ports.
+
+    Returns:
+        The ports, for as long as the block lasts; who listens there has to set SO_REUSEADDR.
+    """
+    with contextlib.ExitStack() as stack:
+        held = [stack.enter_context(socket.socket()) for _ in range(count)]
+        for each in held:
+            each.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            each.bind(("127.0.0.1", 0))
+        yield [each.getsockname()[1] for each in held]
 
 
 def wait_until_listening(port: int) -> None:

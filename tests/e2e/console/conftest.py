@@ -10,7 +10,7 @@ import structlog
 from rtmpd import logs
 from tests.helpers.console import ConsoleOperations, FakeMedia, FakeSessions, fragment, jpeg_of
 from tests.helpers.console_page import ConsolePage
-from tests.helpers.listening import reserved_port
+from tests.helpers.ports import reserved_ports
 from tests.helpers.processes import wait_until
 from tests.helpers.site import RunningSite
 
@@ -62,7 +62,7 @@ def site(tmp_path, media, sessions, operations, logging, browser):
 @pytest.fixture
 def port():
     """For servers that come one after another, while the page tries to reach them."""
-    with reserved_port() as port:
+    with reserved_ports(1) as (port,):
         yield port
 
 
