@@ -83,7 +83,7 @@ class Server(Program):
         self._short = tempfile.TemporaryDirectory(prefix="rtmpd-")
         self.control = Path(self._short.name) / "sock"
         command = [sys.executable, "-m", "rtmpd", verb, "--config", self.config, "--data", self.data]
-        super().__init__([*command, "--control", self.control, *listen, *arguments])
+        super().__init__([*command, "--control", self.control, *listen, *arguments], process_group=0)
 
     def __enter__(self):
         try:
@@ -163,6 +163,21 @@ class Server(Program):
         assert len(found) >= count, f"{len(found)} log lines {event!r} {match}, not {count}"
         return found[count - 1]
 
+    def wait_for_players(self, stream: str, count: int = 1) -> None:
+        """
+        Wait until somebody has asked to play a stream: what is published from now on is played from its beginning.
+
+        Args:
+            stream: `live/name`; may be one that nobody publishes yet.
+            count: players that there must be.
+        """
+
+        def asked() -> bool:
+            clients = self.api.get("clients").body["clients"]
+            return [(each["role"], each["stream"]) for each in clients].count(("play", stream)) >= count
+
+        wait_until(asked, f"{count} players of {stream}")
+
     def stop(self, timeout_s: float = PATIENCE_S) -> None:
         """
         Tell it to stop and see that it does so properly.
@@ -176,6 +191,13 @@ class Server(Program):
         assert code == 0, f"exit code {code}"
         wait_until(lambda: not any(map(is_alive, workers)), f"the end of the processes {workers} of the server")
         self.check_log()
+
+    def kill_all(self) -> None:
+        """End it together with its workers, as the kernel does: who lived on for a moment would act on the other's end."""
+        workers = self.children()
+        os.killpg(self.pid, signal.SIGKILL)
+        self.kill()
+        wait_until(lambda: not any(map(is_alive, workers)), f"the end of the processes {workers} of the server")
 
     def check_log(self) -> None:
         """See that nothing was logged that should not happen."""
@@ -199,19 +221,24 @@ class Server(Program):
         text = Path(f"/proc/{self.pid}/task/{self.pid}/children").read_text()
         return [int(pid) for pid in text.split()]
 
-    def child(self, module: str) -> int:
-        """The process id of the one child that runs a module."""
-        (child,) = (pid for pid in self.children() if module.encode() in _command_line(pid))
+    def child(self, word: str) -> int:
+        """The process id of the one child that has a word in its command line, such as the module that it runs."""
+        (child,) = (pid for pid in self.children() if word.encode() in _command_line(pid).split(b"\0"))
         return child
 
     def media_worker(self) -> int:
-        """The process id of its one media worker."""
-        return self.child("rtmpd.workers.process")
+        """The process id of its one media worker; the same module repairs files, beside it and without queues."""
+        return self.child("--queue-bytes")
 
     def resident_bytes(self) -> int:
         """Memory of the process alone."""
         pages = int(Path(f"/proc/{self.pid}/statm").read_text().split()[1])
         return pages * os.sysconf("SC_PAGE_SIZE")
+
+    def cpu_s(self) -> float:
+        """Processor time that it has used: what it worked, however long it was kept from it."""
+        fields = Path(f"/proc/{self.pid}/stat").read_text().rpartition(")")[2].split()
+        return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
 
     def open_files(self) -> int:
         """How many descriptors it has."""
