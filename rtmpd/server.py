@@ -17,6 +17,7 @@ import ssl
 import sys
 import time
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import AsyncExitStack
 from pathlib import Path
 from typing import NamedTuple
@@ -54,7 +55,7 @@ from rtmpd.net.services import Services
 from rtmpd.net.source_maker import SourceMaker
 from rtmpd.net.tasks import Tasks
 from rtmpd.session.limits import Limits
-from rtmpd.start import lock, raise_descriptor_limit, room_for_connections
+from rtmpd.start import lock, raise_descriptor_limit, room_for_connections, take_no_signals
 from rtmpd.store.database import Database
 from rtmpd.store.playlists import PlaylistBook
 from rtmpd.store.recordings import RecordingIndex
@@ -102,9 +103,11 @@ def run(config: Config, *, demo: bool = False, reload: Callable[[], Config]) -> 
     gc.freeze()
     gc.set_threshold(*_GC_THRESHOLDS)
     with asyncio.Runner() as runner:
+        # The loop gives up its handlers when it is closed: a signal that comes then would make a failure of a good end. Its
+        # threads take none at any time, as one that has been joined may live for a moment longer.
+        runner.get_loop().set_default_executor(ThreadPoolExecutor(initializer=take_no_signals))
         runner.run(Server(config, reload).serve(demo=demo))
-        # The loop gives up its handlers when it is closed: a signal that comes then would make a failure of a good end.
-        signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGTERM, signal.SIGINT, signal.SIGHUP})
+        take_no_signals()
 
 
 class _Bound(NamedTuple):

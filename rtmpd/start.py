@@ -1,9 +1,10 @@
-"""What a server takes hold of before it serves: descriptors, and its data directory."""
+"""What a server takes hold of before it serves: descriptors, its data directory, and which of its threads hears signals."""
 
 from __future__ import annotations
 
 import fcntl
 import resource
+import signal
 from pathlib import Path
 from typing import TextIO
 
@@ -70,3 +71,8 @@ def lock(directory: Path) -> TextIO:
         held.close()
         raise StartError(f"the data directory {directory} is in use by another rtmpd") from None
     return held
+
+
+def take_no_signals() -> None:
+    """Have signals that end or reload a server wait for another thread than the calling one; without one, for ever."""
+    signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGTERM, signal.SIGINT, signal.SIGHUP})

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import resource
+import signal
+from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
 from rtmpd.errors import StartError
-from rtmpd.start import lock, raise_descriptor_limit, room_for_connections
+from rtmpd.start import lock, raise_descriptor_limit, room_for_connections, take_no_signals
 
 
 def test_descriptor_limit_is_raised_to_the_hard_one():
@@ -33,3 +35,11 @@ def test_a_directory_is_taken_until_its_file_is_closed(tmp_path):
     held.close()
 
     lock(tmp_path / "data").close()
+
+
+def test_a_thread_that_takes_no_signals_leaves_them_to_the_others():
+    with ThreadPoolExecutor(1, initializer=take_no_signals) as threads:
+        blocked = threads.submit(signal.pthread_sigmask, signal.SIG_BLOCK, []).result()
+
+    assert blocked == {signal.SIGTERM, signal.SIGINT, signal.SIGHUP}
+    assert not signal.pthread_sigmask(signal.SIG_BLOCK, [])

@@ -98,11 +98,20 @@ class FanOut:
             if sink.overdrawn:
                 self._lose(sink, "too slow: control messages pile up")
             elif now - sink.progressed_s > sink.patience_s:
-                # Where the loop itself stood still, nobody has looked for room since.
                 progressed_s = sink.progressed_s
-                self.serve(sink)
+                if self._has_room(sink):
+                    self.serve(sink)
                 if sink in self._blocked and sink.progressed_s == progressed_s:
                     self._lose(sink, f"too slow: nothing taken for {sink.patience_s:g} s")
+
+    def _has_room(self, sink: Sink) -> bool:
+        """
+        Ask about a sink whose time is over: where the loop itself stood still, the poller's news of it may not have come yet.
+
+        Trying to write instead of asking lost: the kernel takes a few bytes of a socket whose peer has taken nothing, so a
+        target that never reads was given its patience again and again.
+        """
+        return sink.descriptor != NO_DESCRIPTOR and self._poller.is_writable(sink.descriptor)
 
     def _schedule(self) -> None:
         delay = self._next_pass_s - self._loop.time()

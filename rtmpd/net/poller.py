@@ -13,6 +13,7 @@ nothing.
 from __future__ import annotations
 
 import asyncio
+import select
 import selectors
 from typing import Protocol
 
@@ -91,6 +92,12 @@ class Poller:
     def unregister(self, descriptor: int) -> None:
         """Forget a socket; call this before it is closed."""
         self._selector.unregister(descriptor)
+
+    def is_writable(self, descriptor: int) -> bool:
+        """Ask about one socket now, for who cannot wait for its turn; also true where writing would fail."""
+        asked = select.poll()
+        asked.register(descriptor, select.POLLOUT)
+        return bool(asked.poll(0))
 
     def close(self) -> None:
         """Leave the event loop."""

@@ -185,6 +185,26 @@ async def test_who_has_taken_something_while_the_loop_stood_still_is_not_given_u
     assert reading.lost == ["too slow: nothing taken for 5 s"]
 
 
+async def test_who_has_taken_nothing_is_given_up_though_the_kernel_would_take_a_few_bytes_more():
+    def roomy(ours):
+        def send(data):
+            try:
+                return ours.send(data)
+            except BlockingIOError:
+                return 1
+
+        return send
+
+    async with Hall(bytes_=10_000_000) as hall:
+        stalled = hall.seat(patience_s=5.0, send=roomy)
+        for number in range(1, 30):
+            hall.publish(inter_frame(40 * number, size=100_000))
+        await until(lambda: stalled.sink.blocked)
+        hall.fanout.cut_off_stalled(stalled.sink.progressed_s + 6)
+
+    assert stalled.lost == ["too slow: nothing taken for 5 s"]
+
+
 async def test_sink_that_is_owed_too_many_private_bytes_is_given_up():
     async with Hall() as hall:
         owner = hall.seat()

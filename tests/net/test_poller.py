@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import socket
 
 import pytest
@@ -75,6 +76,17 @@ async def test_every_readable_socket_is_reported_and_again_while_there_is_more()
         for _, theirs in pairs:
             theirs.send(bytes(150))
         await until(lambda: all(owner.heard == ["readable", "readable"] for owner, _ in pairs))
+
+
+async def test_one_socket_can_be_asked_for_room_at_once():
+    with Sockets() as sockets:
+        owner, _ = sockets.pair()
+        owner.socket.setblocking(False)
+        assert sockets.poller.is_writable(owner.socket.fileno())
+        with contextlib.suppress(BlockingIOError):
+            while owner.socket.send(bytes(1 << 16)):
+                pass
+        assert not sockets.poller.is_writable(owner.socket.fileno())
 
 
 async def test_writability_is_reported_only_while_asked_for():
