@@ -111,9 +111,10 @@ def test_nobody_publishes_to_an_edge(origin, directory):
 
 
 def test_a_player_of_a_stream_that_the_origin_does_not_have_is_refused_in_the_end(origin, directory):
-    config = edge(origin.url("live"), more="[players]\nwait_s = 1\n")
+    config = edge(origin.url("live"), more="[players]\nwait_s = 5\n")
     with Server(directory, config) as server:
         with Player(server.address, "none", app="edge") as player:
+            origin.wait_for_players("live/none")  # an edge that has not got so far leaves unseen when its player does
             player.wait_for_status("NetStream.Play.StreamNotFound")
         origin.wait_for("closed", role="play", timeout_s=EDGE_IDLE_S + PATIENCE_S)
 
