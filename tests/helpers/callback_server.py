@@ -14,6 +14,7 @@ from collections.abc import Callable, Iterator
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
 
+from tests.helpers.ports import reserved_ports
 from tests.helpers.processes import PATIENCE_S, wait_until
 
 KEY = "callback-key"
@@ -49,11 +50,8 @@ class CallbackServer:
         self.faults: list[str] = []
         self._lock = threading.Lock()
         self._up: _Listening | None = None
-        # Bound and never listening: who connects while it is down is refused, and nobody else is given the port.
-        self._place = socket.socket()
-        self._place.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        self._place.bind(("127.0.0.1", 0))
-        self.port = int(self._place.getsockname()[1])
+        self._reserved = contextlib.ExitStack()
+        (self.port,) = self._reserved.enter_context(reserved_ports(1))
         self.come_back()
 
     def __enter__(self):
@@ -87,7 +85,7 @@ class CallbackServer:
     def close(self) -> None:
         """Stop listening, and give up the port."""
         self.go_down()
-        self._place.close()
+        self._reserved.close()
 
     def of(self, stream: str, *event_types: int) -> list[dict[str, Any]]:
         """What came of a stream, of some types or all."""
